@@ -1,0 +1,46 @@
+# Everything a person types. Each target sets up what it needs in .venv first.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: help app test lint train figures benchmark clean
+help:  ## Show what can be made
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+app: $(VENV)/.app  ## Set up and open the web app
+	$(BIN)/realface app
+
+test: $(VENV)/.test lint  ## Set up, lint, type-check and run all tests
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.test
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+DATA ?= ../shared/faces
+train: $(VENV)/.test  ## Train the detectors of the README again (DATA=…), into runs/
+	$(BIN)/realface networks --fetch clip-b16
+	$(BIN)/realface train $(DATA) --out runs/best --set licence="$$(cat src/realface/weights/LICENCE.txt)"
+	$(BIN)/realface train $(DATA) --network notebook-small --out runs/notebook-small
+
+figures: $(VENV)/.test  ## Measure again every figure of the README and the model card (DATA=…)
+	$(BIN)/python scripts/figures.py measure $(DATA)
+	$(BIN)/python scripts/figures.py write
+
+benchmark: $(VENV)/.test  ## Time the detectors against the notebook's Keras path, and weigh the install
+	$(BIN)/python benchmarks/speed.py
+	$(BIN)/python benchmarks/install.py
+
+clean:  ## Remove the set-up
+	rm -rf $(VENV)
+
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; sys.exit("realface needs Python 3.11 or newer" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
+
+$(VENV)/.app: $(BIN)/python pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[app]"
+	touch $@
+
+$(VENV)/.test: $(BIN)/python pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[app,c2pa,train,test]"
+	touch $@
