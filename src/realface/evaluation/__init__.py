@@ -1,0 +1,1 @@
+"""Measuring a detector on labelled faces. Needs the `train` extra."""

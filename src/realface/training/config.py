@@ -1,0 +1,130 @@
+"""Every setting of a training run, in one flat table that TOML can hold."""
+
+import difflib
+import json
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from ..errors import ConfigError
+from ..networks import find
+
+SCHEDULES = ("cosine", "plateau", "constant")
+BALANCES = ("source", "class", "none")
+
+
+@dataclass(frozen=True)
+class Config:
+    """Settings of one training run; a network may have defaults of its own (`Network.defaults`).
+
+    Attributes:
+        network: name in the registry (`realface networks`).
+        seed: fixes first weights, order and degradations.
+        pretrained: start from the network's published weights, where it has some.
+        freeze: train only the head, on features of the trunk computed once and cached.
+        views: with `freeze`, versions of each training picture: as it is, and `views - 1` random histories.
+        degradations: 0 (pictures as they are) to 1: how likely each step of `degrade.random_history` is.
+        balance: what weighs the same in every epoch: "source" (both classes; within a class, sources by the
+            square root of their size), "class", or "none".
+        epochs: most passes over the training pictures.
+        patience: epochs without a better validation loss before training stops; 0 never stops early.
+        batch_size: pictures a step.
+        learning_rate, weight_decay: of AdamW.
+        schedule: "cosine" to zero, "plateau" (a fifth of the rate after two epochs without gain), "constant".
+        max_bpcer, max_apcer: the threshold policy, see `realface.card.Policy`.
+        workers: processes that decode and degrade pictures.
+        licence: terms of the detector, stored in its file.
+    """
+
+    network: str = "clip-b16"
+    seed: int = 0
+    pretrained: bool = True
+    freeze: bool = False
+    views: int = 3
+    degradations: float = 1.0
+    balance: str = "source"
+    epochs: int = 30
+    patience: int = 6
+    batch_size: int = 64
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.01
+    schedule: str = "cosine"
+    max_bpcer: float = 0.01
+    max_apcer: float = 0.05
+    workers: int = 2
+    licence: str = ""
+
+    def __post_init__(self) -> None:
+        checks = {
+            "seed": self.seed >= 0,
+            "schedule": self.schedule in SCHEDULES,
+            "balance": self.balance in BALANCES,
+            "views": self.views >= 1,
+            "degradations": 0 <= self.degradations <= 1,
+            "epochs": self.epochs >= 1,
+            "patience": self.patience >= 0,
+            "batch_size": self.batch_size >= 2,
+            "learning_rate": self.learning_rate > 0,
+            "weight_decay": self.weight_decay >= 0,
+            "max_bpcer": 0 < self.max_bpcer < 1,
+            "max_apcer": 0 < self.max_apcer < 1,
+            "workers": self.workers >= 0,
+        }
+        for name, fine in checks.items():
+            if not fine:
+                allowed = {"schedule": SCHEDULES, "balance": BALANCES}.get(name)
+                hint = f"; it is one of {', '.join(allowed)}" if allowed else ""
+                raise ConfigError(f"{name} cannot be {getattr(self, name)!r}{hint}")
+
+
+def make_config(settings: Mapping[str, Any]) -> Config:
+    """A configuration from the defaults, the network's own defaults, and `settings` on top.
+
+    Raises:
+        ConfigError: a key is unknown (the nearest right one is named) or a value of the wrong type or range.
+    """
+    known = {field.name: field for field in fields(Config)}
+    network = settings.get("network", Config.network)
+    network_class = find(network)
+    values: dict[str, Any] = {"network": network, "pretrained": network_class.pretrained}
+    for key, value in {**network_class.defaults, **settings}.items():
+        if key not in known:
+            near = difflib.get_close_matches(key, known, 1, 0.0)
+            raise ConfigError(f"there is no setting {key!r}; did you mean {near[0]!r}?")
+        kind = type(getattr(Config, key))
+        if kind is float and type(value) is int:
+            value = float(value)
+        if type(value) is not kind:
+            raise ConfigError(f"{key} must be of type {kind.__name__}, not {value!r}")
+        values[key] = value
+    return replace(Config(), **values)
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The settings in a TOML file.
+
+    Raises:
+        ConfigError: it cannot be read or is not TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path} could not be read as TOML: {error}") from None
+
+
+def parse_setting(text: str) -> tuple[str, Any]:
+    """`key=value` from the command line; the value is TOML, or text where it is not."""
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise ConfigError(f"--set takes key=value, not {text!r}")
+    try:
+        return key.strip(), tomllib.loads(f"value = {value}")["value"]
+    except ValueError:
+        return key.strip(), value.strip()
+
+
+def to_toml(config: Config) -> str:
+    """The whole configuration, as `--config` takes it. (A JSON scalar is a TOML scalar.)"""
+    return "".join(f"{key} = {json.dumps(value)}\n" for key, value in asdict(config).items())

@@ -1,0 +1,90 @@
+"""What a frozen trunk says of every picture, computed once and kept on disk."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from filelock import FileLock
+
+from ..data import Sample
+from ..networks.base import Network
+from ..paths import cache_dir, write_whole
+from ..progress import track
+from .pictures import Pictures, batches
+
+BATCH = 32
+_RECIPE = 1  # raise when degradations, crop or resampling change, so that old caches are not used
+
+
+def cached_features(
+    network: Network,
+    samples: Sequence[Sample],
+    lines: Sequence[str],
+    *,
+    view: int,
+    strength: float,
+    seed: int,
+    workers: int,
+) -> np.ndarray:
+    """Features of every sample in one view, from the cache or computed into it.
+
+    View 0 is the pictures as they are; every other view gives each picture one random history of its own. A
+    pass that was interrupted goes on where it stopped. The cache is found again by the trunk's weights and by
+    `lines`, the fingerprints of the samples in their order.
+
+    Returns:
+        (len(samples), F) float16, memory-mapped; a row of NaN stands for a picture that could not be read.
+    """
+    strength = strength if view else 0.0
+    folder = cache_dir("features") / _key(network, lines, strength, seed if view else 0)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"view{view}.npy"
+    with FileLock(folder / f"view{view}.lock"):  # another run may want the same features
+        _fill(path, network, samples, strength, (seed, view), workers)
+    return np.lib.format.open_memmap(path, "r")
+
+
+def _fill(
+    path: Path, network: Network, samples: Sequence[Sample], strength: float, seed: tuple[int, int], workers: int
+) -> None:
+    done_path = path.with_suffix(".done")
+    done = int(done_path.read_text()) if done_path.exists() else 0
+    if done >= len(samples):
+        return
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    network = network.eval().to(device)
+    with torch.inference_mode():
+        width = network.features(torch.zeros(1, 3, network.input_size, network.input_size, device=device)).shape[1]
+    shape = (len(samples), width)
+    table = np.lib.format.open_memmap(path, "r+" if done else "w+", np.float16, shape)
+    pictures = Pictures(samples, network.input_size, strength, seed, loud=True)
+    loader = batches(pictures, BATCH, workers, range(done, len(samples)))
+    for pixels, rows in track(loader, f"features, view {seed[1]}"):
+        end = min(done + BATCH, len(samples))
+        table[done:end] = np.nan
+        if len(rows):
+            table[rows.numpy()] = _features(network, pixels.to(device)).float().cpu().numpy()
+        done = end
+        table.flush()
+        write_whole(done_path, str(done).encode())
+
+
+def _features(network: Network, pixels: torch.Tensor) -> torch.Tensor:
+    with torch.inference_mode(), torch.autocast(pixels.device.type, torch.bfloat16, enabled=has_bfloat16()):
+        return network.features(pixels.float() / 255)
+
+
+def has_bfloat16() -> bool:
+    """Whether bfloat16 arithmetic is done in hardware here: it is twice as fast then, else far slower."""
+    return torch.cuda.is_available() or torch.cpu._is_avx512_bf16_supported()
+
+
+def _key(network: Network, lines: Sequence[str], strength: float, seed: int) -> str:
+    digest = hashlib.sha256(json.dumps([_RECIPE, list(lines), strength, seed]).encode())
+    for name, value in network.state_dict().items():
+        if not name.startswith("head."):
+            digest.update(name.encode() + value.cpu().numpy().tobytes())
+    return digest.hexdigest()[:24]

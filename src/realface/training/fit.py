@@ -1,0 +1,205 @@
+"""One training run: from a configuration and samples to a network with its best weights."""
+
+import csv
+import logging
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
+from rich.progress import Progress, TaskID
+from sklearn.metrics import roc_auc_score
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits
+from torch.utils.data import DataLoader
+
+from ..errors import ConfigError, DataError
+from ..networks.base import Network
+from ..progress import bar
+from .checkpoint import SafeCheckpoints
+from .config import Config
+from .features import has_bfloat16
+from .sources import Source
+
+COLUMNS = ("epoch", "train_loss", "valid_loss", "valid_auc", "valid_accuracy", "learning_rate", "seconds")
+
+
+class Task(pl.LightningModule):
+    """Binary cross-entropy on a network's logits, for pictures or for cached features of a frozen trunk."""
+
+    def __init__(self, network: Network, config: Config, train: Source, valid: Source) -> None:
+        super().__init__()
+        self.network, self.config, self.train_source, self.valid_source = network, config, train, valid
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if config.freeze:
+            self.strict_loading = False
+            for name, parameter in network.named_parameters():
+                parameter.requires_grad_(name.startswith("head."))
+        self._valid: list[tuple[Tensor, Tensor]] = []
+        self._losses: list[Tensor] = []
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        if self.config.freeze:  # the trunk is not this run's to keep
+            state = checkpoint["state_dict"]
+            checkpoint["state_dict"] = {name: value for name, value in state.items() if ".head." in name}
+
+    def logits(self, inputs: Tensor) -> Tensor:
+        if self.config.freeze:
+            return self.network.classify(inputs.float())
+        pixels = (inputs.float() / 255).contiguous(memory_format=torch.channels_last)
+        logits: Tensor = self.network(pixels)
+        return logits
+
+    def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> Tensor | None:
+        inputs, rows = batch
+        if len(rows) < 2:  # BatchNorm needs two
+            return None
+        loss = binary_cross_entropy_with_logits(self.logits(inputs), self.train_source.labels_of(rows))
+        self._losses.append(loss.detach())
+        return loss
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], _: int) -> None:
+        inputs, rows = batch
+        if len(rows):
+            self._valid.append((self.logits(inputs).float().cpu(), rows.cpu()))
+
+    def on_validation_epoch_end(self) -> None:
+        if not self._valid:
+            raise DataError("none of the validation pictures could be read")
+        logits, rows = (torch.cat(parts) for parts in zip(*self._valid, strict=True))
+        if not logits.isfinite().all():
+            raise ConfigError("training diverged; set a lower learning_rate")
+        labels = self.valid_source.labels_of(rows)
+        if labels.min() == labels.max():
+            raise DataError("only one class of the validation pictures could be read")
+        weight = self.valid_source.weights[rows]
+        loss = binary_cross_entropy_with_logits(logits, labels, weight)
+        self.log("valid_loss", loss)
+        self.log("valid_auc", float(roc_auc_score(labels, logits)))
+        self.log("valid_accuracy", ((logits > 0) == (labels > 0.5)).float().mean())
+        if self._losses:
+            self.log("train_loss", torch.stack(self._losses).mean())
+        self._valid, self._losses = [], []
+
+    def configure_optimizers(self) -> Any:
+        config = self.config
+        parameters = [p for p in self.parameters() if p.requires_grad]
+        optimizer = torch.optim.AdamW(parameters, config.learning_rate, weight_decay=config.weight_decay)
+        if config.schedule == "plateau":
+            scheduler: Any = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.2, patience=2)
+            return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "monitor": "valid_loss"}}
+        if config.schedule == "cosine":
+            scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, config.epochs)
+            return {"optimizer": optimizer, "lr_scheduler": scheduler}
+        return optimizer
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        # So that a resumed run drops out the same as an undisturbed one.
+        torch.manual_seed(self.config.seed * 1_000_003 + self.global_step)
+
+    def train_dataloader(self) -> "DataLoader[Any]":
+        return self.train_source.drawn(self.config, self.current_epoch)
+
+    def val_dataloader(self) -> "DataLoader[Any]":
+        return self.valid_source.in_order(self.config)
+
+
+class _Journal(pl.Callback):
+    """A row of metrics.csv for every epoch, and the progress bar of the whole run."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.started = path, 0.0
+        self.progress: Progress = bar()
+        self.task: TaskID | None = None
+
+    def on_train_start(self, trainer: pl.Trainer, task: pl.LightningModule) -> None:
+        done = trainer.current_epoch
+        rows = list(csv.reader(self.path.open())) if done and self.path.exists() else [list(COLUMNS)]
+        with self.path.open("w", newline="") as file:
+            csv.writer(file).writerows(rows[: done + 1])
+        total = (trainer.max_epochs or 1) * int(trainer.num_training_batches)
+        self.progress.start()
+        self.task = self.progress.add_task("training", total=total, completed=done * int(trainer.num_training_batches))
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, task: pl.LightningModule) -> None:
+        self.started = time.monotonic()
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        if self.task is not None:
+            self.progress.advance(self.task)
+
+    def on_validation_end(self, trainer: pl.Trainer, task: pl.LightningModule) -> None:
+        seen = trainer.callback_metrics
+        if "train_loss" not in seen or self.task is None:
+            return
+        row = [trainer.current_epoch, *(round(float(seen[name]), 6) for name in COLUMNS[1:5])]
+        row += [trainer.optimizers[0].param_groups[0]["lr"], round(time.monotonic() - self.started, 1)]
+        with self.path.open("a", newline="") as file:
+            csv.writer(file).writerow(row)
+        text = f"epoch {row[0] + 1}: validation loss {row[2]:.4f}, AUC {row[3]:.4f}"
+        self.progress.update(self.task, description=text)
+        self.progress.console.print(text)
+
+
+def fit(task: Task, run: Path, *, resume: bool) -> bool:
+    """Train until the epochs are over, validation stops improving, or Ctrl-C; then load the best weights.
+
+    Args:
+        task: what to train, changed in place.
+        run: the run folder; gets `metrics.csv` and `checkpoints/{best,last}.safetensors`.
+        resume: go on from `checkpoints/last.safetensors`, if it is there; a run that had come to its end is
+            not trained further.
+
+    Returns:
+        False if the run was interrupted (the checkpoints hold what it had reached), True otherwise.
+
+    Raises:
+        DataError: the pictures of a whole class cannot be read.
+        ConfigError: training diverged.
+    """
+    config, folder = task.config, run / "checkpoints"
+    last, best_path = folder / "last.safetensors", folder / "best.safetensors"
+    ModelCheckpoint.FILE_EXTENSION = ".safetensors"
+    best = ModelCheckpoint(folder, "best", monitor="valid_loss", enable_version_counter=False)
+    newest = ModelCheckpoint(folder, "last", monitor=None, enable_version_counter=False, every_n_epochs=1)
+    journal = _Journal(run / "metrics.csv")
+    callbacks: list[pl.Callback] = [journal, best, newest]
+    if config.patience:
+        callbacks.append(EarlyStopping("valid_loss", patience=config.patience))
+    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
+    pl.seed_everything(config.seed, workers=True, verbose=False)
+    trainer = pl.Trainer(
+        accelerator="auto",
+        devices=1,
+        precision="bf16-mixed" if has_bfloat16() and not config.freeze else "32-true",
+        max_epochs=config.epochs,
+        callbacks=callbacks,
+        plugins=[SafeCheckpoints()],
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        reload_dataloaders_every_n_epochs=1,
+    )
+    finished = folder / "finished"
+    if not (resume and finished.exists()):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Lightning's advice on workers and folders
+            try:
+                trainer.fit(task, ckpt_path=last if resume and last.exists() else None, weights_only=False)
+            except (KeyboardInterrupt, SystemExit):
+                return False
+            finally:
+                journal.progress.stop()
+        if trainer.interrupted:
+            return False
+        finished.touch()
+    state = SafeCheckpoints().load_checkpoint(best_path)["state_dict"]
+    missing = task.load_state_dict(state, strict=task.strict_loading).missing_keys
+    if any(".head." in name for name in missing):
+        raise DataError(f"{best_path} is a checkpoint of another network")
+    task.network.cpu().eval()
+    return True
