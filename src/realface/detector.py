@@ -1,0 +1,166 @@
+"""One detector file, from pictures to verdicts."""
+
+import hashlib
+import os
+import re
+from collections.abc import Iterable, Iterator
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+
+from . import faces, images, provenance
+from .card import KEY, Card
+from .errors import DetectorError, ImageError
+from .images import Limits
+from .results import Claim, DetectorId, Face, Probability, Problem, Verdict, overall
+
+Picture = str | os.PathLike[str] | bytes | np.ndarray
+Claims = tuple[Claim, ...]
+
+# The protobuf field with which a tensor names another file that holds it: ONNX Runtime would read any file there.
+_EXTERNAL = re.compile(rb"(\x0a|\x8a\x80*\x00)(\x08|\x88\x80*\x00)location")
+
+
+class Detector:
+    """Judges pictures with one `.onnx` file; get one from `Detector.load`.
+
+    Attributes:
+        card: what the file says of itself (preprocessing, calibration, thresholds, policy, metrics, …).
+        id: name, version and SHA-256 of the file, repeated in every verdict.
+    """
+
+    def __init__(self, data: bytes, *, threads: int | None = None, limits: Limits = Limits()) -> None:
+        """Make a detector of the bytes of a detector file; see `load`."""
+        options = ort.SessionOptions()
+        options.log_severity_level = 4  # what goes wrong is raised; nothing is printed beside it
+        options.intra_op_num_threads = threads or 0
+        options.add_session_config_entry("session.load_model_format", "ONNX")
+        if b"location" in data and _EXTERNAL.search(data):  # the pattern alone takes a third of a second on 39 MB
+            raise DetectorError("this ONNX file keeps tensors in other files; a detector is one file")
+        try:
+            self._session = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+        except Exception:  # ONNX Runtime has no common base of the errors it raises
+            raise DetectorError("this is not a detector file that ONNX Runtime can load") from None
+        metadata = self._session.get_modelmeta().custom_metadata_map
+        if KEY not in metadata:
+            raise DetectorError("this ONNX file is not a realface detector: it has no description of itself")
+        self.card = Card.from_json(metadata[KEY])
+        self.id = DetectorId(self.card.name, self.card.version, hashlib.sha256(data).hexdigest())
+        self._limits = limits
+        self._check_graph()
+
+    @classmethod
+    def load(
+        cls, detector: str | Path = "best", *, threads: int | None = None, limits: Limits = Limits()
+    ) -> "Detector":
+        """Load a detector.
+
+        Args:
+            detector: the name of a bundled detector (`bundled()` lists them) or the path of a detector file.
+            threads: processor threads for one picture; None lets ONNX Runtime take all cores.
+            limits: largest files and pictures that are read.
+
+        Raises:
+            DetectorError: there is no such detector, or the file is not one.
+        """
+        path = bundled().get(str(detector), Path(detector))
+        try:
+            data = path.read_bytes()
+        except (OSError, ValueError):
+            names = ", ".join(bundled())
+            raise DetectorError(f"no detector {str(detector)!r}: give a .onnx file or one of: {names}") from None
+        return cls(data, threads=threads, limits=limits)
+
+    def check(self, picture: Picture) -> Verdict:
+        """Judge one picture.
+
+        Args:
+            picture: the path of an image file, the bytes of one, or a (height, width, 3) uint8 RGB array.
+
+        Raises:
+            ImageError: the picture cannot be read; the subclass and its `code` say why.
+        """
+        path, sha256, claims, pixels = self._open(picture)
+        if isinstance(pixels, ImageError):
+            raise pixels
+        return self._verdict(path, sha256, claims, *self._judge([pixels])[0])
+
+    def check_many(self, pictures: Iterable[Picture], *, batch_size: int = 1) -> Iterator[Verdict]:
+        """Judge pictures in order, `batch_size` at a time; for one that cannot be read, the status is "error"."""
+        if batch_size < 1:
+            raise ValueError("batch_size must be 1 or more")
+        batch: list[Picture] = []
+        for picture in pictures:
+            batch.append(picture)
+            if len(batch) == batch_size:
+                yield from self._check_batch(batch)
+                batch = []
+        if batch:
+            yield from self._check_batch(batch)
+
+    def logits(self, crops: np.ndarray) -> np.ndarray:
+        """Uncalibrated scores, positive for fake.
+
+        Args:
+            crops: (N, size, size, 3) uint8 RGB, size as in `card.preprocessing`.
+
+        Returns:
+            (N,) float32.
+        """
+        return np.asarray(self._session.run(["logit"], {"pixels": crops})[0])
+
+    def probabilities(self, logits: np.ndarray) -> np.ndarray:
+        """Calibrated probability of fake, in float64, for each of (N,) logits."""
+        scores = self.card.calibration.scale * logits.astype(np.float64) + self.card.calibration.offset
+        return np.asarray(1 / (1 + np.exp(-scores.clip(-500, 500))))
+
+    def _check_batch(self, batch: list[Picture]) -> Iterator[Verdict]:
+        opened = [self._open(picture) for picture in batch]
+        judged = iter(self._judge([pixels for *_, pixels in opened if isinstance(pixels, np.ndarray)]))
+        for path, sha256, claims, pixels in opened:
+            if isinstance(pixels, ImageError):
+                yield Verdict(path, sha256, "error", None, (), Problem(pixels.code, str(pixels)), self.id)
+            else:
+                yield self._verdict(path, sha256, claims, *next(judged))
+
+    def _open(self, picture: Picture) -> tuple[str | None, str | None, Claims, np.ndarray | ImageError]:
+        """Path, SHA-256, claims and pixels of a picture; instead of the pixels the error, where they cannot be had."""
+        path = None if isinstance(picture, bytes | np.ndarray) else os.fspath(picture)
+        sha256 = None
+        try:
+            if isinstance(picture, np.ndarray):
+                return path, sha256, (), images.from_array(picture)
+            data = picture if isinstance(picture, bytes) else images.read_bytes(picture, self._limits)
+            sha256 = hashlib.sha256(data).hexdigest()
+            pixels = images.decode(data, self._limits)
+            return path, sha256, provenance.read(data).claims, pixels
+        except ImageError as error:
+            return path, sha256, (), error
+
+    def _judge(self, pictures: list[np.ndarray]) -> list[tuple[faces.Box, float]]:
+        if not pictures:
+            return []
+        boxes = [faces.centre_square(picture) for picture in pictures]
+        size = self.card.preprocessing.size
+        crops = [faces.resample(faces.cut(picture, box), size) for picture, box in zip(pictures, boxes, strict=True)]
+        fake = self.probabilities(self.logits(np.stack(crops)))
+        return list(zip(boxes, fake.tolist(), strict=True))
+
+    def _verdict(self, path: str | None, sha256: str | None, claims: Claims, box: faces.Box, fake: float) -> Verdict:
+        face = Face(box, self.card.thresholds.answer(fake), Probability(real=1 - fake, fake=fake))
+        return Verdict(path, sha256, "ok", overall((face,)), (face,), None, self.id, claims)
+
+    def _check_graph(self) -> None:
+        size = self.card.preprocessing.size
+        inputs = [(i.name, i.type, i.shape[1:]) for i in self._session.get_inputs()]
+        outputs = [(o.name, o.type, len(o.shape)) for o in self._session.get_outputs()]
+        if inputs != [("pixels", "tensor(uint8)", [size, size, 3])] or outputs != [("logit", "tensor(float)", 1)]:
+            raise DetectorError("the detector's inputs and outputs are not those its description promises")
+
+
+def bundled() -> dict[str, Path]:
+    """The detectors that come with realface: name to file."""
+    folder = Path(str(resources.files("realface"))) / "weights"
+    return {path.stem: path for path in sorted(folder.glob("*.onnx"))}

@@ -1,0 +1,82 @@
+"""Every error realface raises on purpose. Each has a stable `code` and a message that says what to do.
+
+RealfaceError
+├── ImageError            one picture cannot be answered; the others still can
+│   ├── NotFound              not_found
+│   ├── Unreadable            unreadable        permissions, a folder where a file belongs, an I/O error
+│   ├── EmptyFile             empty
+│   ├── TooManyBytes          too_many_bytes
+│   ├── TooManyPixels         too_many_pixels
+│   ├── TooSmall              too_small
+│   ├── NotAnImage            not_an_image
+│   └── Truncated             truncated
+├── DetectorError         detector          a detector file is missing, damaged or not ours
+├── DataError             data              a data set cannot be trained or measured on
+├── ConfigError           config            a training setting is unknown or out of range
+├── WeightsError          weights           published weights are missing or wrong
+└── MissingExtra          missing_extra     an optional part of realface is not installed
+"""
+
+from typing import ClassVar
+
+
+class RealfaceError(Exception):
+    """Base of all errors raised on purpose; `code` is stable, the message is for a person."""
+
+    code: ClassVar[str] = "realface"
+
+
+class ImageError(RealfaceError):
+    code = "image"
+
+
+class NotFound(ImageError):
+    code = "not_found"
+
+
+class Unreadable(ImageError):
+    code = "unreadable"
+
+
+class EmptyFile(ImageError):
+    code = "empty"
+
+
+class TooManyBytes(ImageError):
+    code = "too_many_bytes"
+
+
+class TooManyPixels(ImageError):
+    code = "too_many_pixels"
+
+
+class TooSmall(ImageError):
+    code = "too_small"
+
+
+class NotAnImage(ImageError):
+    code = "not_an_image"
+
+
+class Truncated(ImageError):
+    code = "truncated"
+
+
+class DetectorError(RealfaceError):
+    code = "detector"
+
+
+class DataError(RealfaceError):
+    code = "data"
+
+
+class ConfigError(RealfaceError):
+    code = "config"
+
+
+class WeightsError(RealfaceError):
+    code = "weights"
+
+
+class MissingExtra(RealfaceError):
+    code = "missing_extra"

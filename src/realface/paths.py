@@ -1,0 +1,59 @@
+"""Where realface keeps what can be made again, and which files a command line means."""
+
+import glob
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"}
+"""Of files that are taken for pictures when a folder is looked through, in lower case."""
+
+
+def cache_dir(part: str) -> Path:
+    """`part` of the cache folder: under REALFACE_CACHE, or else XDG_CACHE_HOME, or else ~/.cache."""
+    base = os.environ.get("REALFACE_CACHE")
+    if base:
+        return Path(base) / part
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "realface" / part
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file so that it is there whole or not at all."""
+    part = path.with_suffix(".part")
+    part.write_bytes(data)
+    part.replace(path)
+
+
+def expand(paths: Iterable[str]) -> Iterator[str]:
+    """Files, folders (looked through in order of name) and globs as single paths, in the order given.
+
+    What cannot be expanded (a missing file, a folder that cannot be read or holds no picture) is passed on as it
+    is, so that it gets an answer of its own.
+    """
+    for path in paths:
+        if path != "-" and not os.path.lexists(path) and glob.has_magic(path):
+            found = sorted(glob.glob(path, recursive=True))
+            for match in found or [path]:
+                yield from _within(match)
+        else:
+            yield from _within(path)
+
+
+def _within(path: str) -> Iterator[str]:
+    if not os.path.isdir(path):
+        yield path
+        return
+    empty = True
+    unreadable: list[str] = []
+    for folder, folders, files in os.walk(path, onerror=lambda error: unreadable.append(str(error.filename))):
+        folders.sort()
+        yield from unreadable
+        empty = empty and not unreadable
+        unreadable.clear()
+        for name in sorted(files):
+            if os.path.splitext(name)[1].lower() in SUFFIXES:
+                empty = False
+                yield os.path.join(folder, name)
+    yield from unreadable
+    if empty and not unreadable:
+        yield path

@@ -1,0 +1,1 @@
+"""The web app: a Streamlit page over `realface.Detector`, and what starts it."""
