@@ -1,0 +1,69 @@
+"""Shared fixtures: generated pictures, and a detector small enough to reason about."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+from PIL import Image
+
+from realface import Detector
+from realface.card import KEY, Card, Preprocessing, Thresholds
+
+
+def brightness_detector(size: int = 32, **card: object) -> bytes:
+    """A detector file whose logit is (mean of all samples - 127.5) / 16: the brighter, the more fake."""
+    nodes = [
+        helper.make_node("Cast", ["pixels"], ["float"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceMean", ["float", "axes"], ["mean"], keepdims=0),
+        helper.make_node("Sub", ["mean", "middle"], ["centred"]),
+        helper.make_node("Div", ["centred", "unit"], ["logit"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "brightness",
+        [helper.make_tensor_value_info("pixels", TensorProto.UINT8, ["n", size, size, 3])],
+        [helper.make_tensor_value_info("logit", TensorProto.FLOAT, ["n"])],
+        [
+            helper.make_tensor("axes", TensorProto.INT64, [3], [1, 2, 3]),
+            helper.make_tensor("middle", TensorProto.FLOAT, [], [127.5]),
+            helper.make_tensor("unit", TensorProto.FLOAT, [], [16.0]),
+        ],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    defaults: dict[str, object] = {"thresholds": Thresholds(0.2, 0.8), "preprocessing": Preprocessing(size)}
+    text = Card(**{"name": "brightness", "version": "1", "network": "none", **defaults, **card}).to_json()  # type: ignore[arg-type]
+    helper.set_model_props(model, {KEY: text})
+    onnx.checker.check_model(model)
+    return model.SerializeToString()
+
+
+@pytest.fixture(scope="session")
+def detector_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("detector") / "brightness.onnx"
+    path.write_bytes(brightness_detector())
+    return path
+
+
+@pytest.fixture(scope="session")
+def detector(detector_file: Path) -> Detector:
+    return Detector.load(detector_file)
+
+
+def grey(level: int, width: int = 64, height: int = 64) -> Image.Image:
+    """A picture of one grey, which the brightness detector answers for sure: 0 is real, 255 fake, 128 unclear."""
+    return Image.new("RGB", (width, height), (level, level, level))
+
+
+def encoded(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
+    """The bytes of `image` as a file of the given kind."""
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)

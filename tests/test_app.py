@@ -1,0 +1,228 @@
+"""The web app without a browser: what it shows for each kind of file, and how it is started."""
+
+import hashlib
+import importlib.util
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+from conftest import brightness_detector, encoded, grey
+
+from realface import Limits
+from realface.card import Policy, Thresholds
+from realface.errors import MissingExtra
+from realface.web import launch
+
+pytest.importorskip("streamlit")
+from streamlit.testing.v1 import AppTest
+
+REAL, FAKE, UNCLEAR = encoded(grey(0)), encoded(grey(255)), encoded(grey(128))
+
+
+@pytest.fixture
+def app(detector_file: Path, monkeypatch: pytest.MonkeyPatch) -> AppTest:
+    monkeypatch.setenv("REALFACE_DETECTOR", str(detector_file))
+    return AppTest.from_file(launch.APP, default_timeout=20).run()
+
+
+def predict(app: AppTest, *files: tuple[str, bytes]) -> AppTest:
+    app.file_uploader[0].set_value([(name, data, "image/png") for name, data in files])
+    app.run()
+    app.button[0].click().run()
+    assert not app.exception
+    return app
+
+
+def page(app: AppTest) -> str:
+    return "\n".join(element.value for element in app.get("html"))
+
+
+def cards(app: AppTest) -> list[str]:
+    return [
+        element.value for element in app.get("html") if "rf-verdict" in element.value and "<style" not in element.value
+    ]
+
+
+def text(body: str) -> str:
+    """What is read of some HTML."""
+    return " ".join(re.sub(r"<[^>]+>", " ", body).split())
+
+
+@pytest.mark.parametrize(
+    ("level", "verdict", "numbers"),
+    [
+        (0, "REAL a photograph of a person", "Real &gt;99.9 % Fake &lt;0.1 %"),
+        (90, "REAL a photograph of a person", "Real 91.2 % Fake 8.8 %"),
+        (128, "INCONCLUSIVE the detector cannot tell", "Real 49.2 % Fake 50.8 %"),
+        (255, "FAKE made by a machine", "Real &lt;0.1 % Fake &gt;99.9 %"),
+    ],
+)
+def test_a_picture_gets_its_verdict_and_both_probabilities(
+    app: AppTest, level: int, verdict: str, numbers: str
+) -> None:
+    (card,) = cards(predict(app, ("face.png", encoded(grey(level)))))
+    assert text(card).startswith(
+        f"face.png {verdict} {numbers} The file says nothing of its origin, which means nothing"
+    )
+    assert text(card).endswith("The probability does not rest on this.")
+    assert f'role="img" aria-label="Probability: {numbers.replace(" Fake", ", fake").replace("Real", "real")}"' in card
+    assert 'src="data:image/jpeg;base64,' in card
+
+
+def test_no_probability_reads_as_certainty(app: AppTest) -> None:
+    shown = "".join(text(card) for card in cards(predict(app, ("a.png", REAL), ("b.png", FAKE))))
+    assert not re.search(r"\b(100|0)(\.0)? %", shown)
+
+
+def test_a_broken_file_gets_a_sentence_and_does_not_stop_the_others(app: AppTest) -> None:
+    shown = cards(
+        predict(app, ("fake.png", FAKE), ("notes.jpg", b"some notes"), ("empty.png", b""), ("real.png", REAL))
+    )
+    assert [text(card).split()[1] for card in shown] == ["FAKE", "NO", "NO", "REAL"]
+    assert "notes.jpg NO ANSWER the file could not be read This is not a picture realface can read" in text(shown[1])
+    assert "The file is empty; copy or download it again." in text(shown[2])
+    assert "4 pictures: 1 fake, 2 no answer, 1 real." in page(app)
+
+
+def test_without_a_file_predict_is_off_and_the_page_says_what_to_do(app: AppTest) -> None:
+    assert app.button[0].label == "Predict"
+    assert app.button[0].disabled
+    assert "Choose one or more pictures above, then press <b>Predict</b>." in page(app)
+    assert "The picture never leaves this computer." in page(app)
+    assert cards(app) == []
+
+
+def test_nothing_is_judged_before_predict_is_pressed(app: AppTest) -> None:
+    app.file_uploader[0].set_value([("fake.png", FAKE, "image/png")])
+    app.run()
+    assert not app.button[0].disabled
+    assert cards(app) == []
+
+
+def test_answers_stay_on_a_rerun_and_go_when_the_files_change(app: AppTest) -> None:
+    first = cards(predict(app, ("fake.png", FAKE)))
+    assert cards(app.run()) == first
+    app.file_uploader[0].set_value([("fake.png", REAL, "image/png")])  # the same name, other bytes
+    assert cards(app.run()) == []
+    app.file_uploader[0].set_value([("fake.png", FAKE, "image/png")])
+    assert cards(app.run()) == []
+
+
+def test_html_in_a_file_name_is_shown_as_text(app: AppTest) -> None:
+    (card,) = cards(predict(app, ("<img src=x onerror=alert(1)>.png", FAKE)))
+    assert "<img src=x" not in card
+    assert "&lt;img src=x onerror=alert(1)&gt;.png" in card
+
+
+def test_what_the_file_says_is_shown_as_text(app: AppTest) -> None:
+    notes = grey(0).getexif()
+    notes[0x0131] = "NovelAI <img src=x>"
+    (card,) = cards(predict(app, ("face.jpg", encoded(grey(0), "JPEG", exif=notes))))
+    assert (
+        '<p class="rf-quiet">The file says: generator NovelAI &lt;img src=x&gt;; such notes can be forged or copied. '
+        "The probability does not rest on this.</p>" in card
+    )
+
+
+def test_a_picture_that_is_not_square_shows_which_part_was_judged(app: AppTest) -> None:
+    square, wide = cards(predict(app, ("square.png", FAKE), ("wide.png", encoded(grey(255, 128, 64)))))
+    assert "outlined" not in square
+    assert "Judged: the outlined part." in wide
+    assert "left: 25.00%; top: 0.00%; width: 50.00%; height: 100.00%" in wide
+
+
+def test_a_picture_is_shown_upright(app: AppTest) -> None:
+    exif = grey(0).getexif()
+    exif[0x0112] = 6  # to be turned by a quarter
+    (card,) = cards(predict(app, ("phone.jpg", encoded(grey(0, 128, 64), "JPEG", exif=exif))))
+    assert 'width="64" height="128"' in card
+
+
+@pytest.mark.parametrize(
+    ("thresholds", "sentence"),
+    [
+        (Thresholds(0.2, 0.9347), "fake at 93.47 % and above, real under 20 %, in between inconclusive."),
+        (Thresholds(0.5, 0.5), "fake at 50 % and above, real under 50 %."),
+        (Thresholds(0.1, 1.0001), "never fake, real under 10 %, in between inconclusive."),
+    ],
+)
+def test_the_page_says_how_the_detector_decides(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, thresholds: Thresholds, sentence: str
+) -> None:
+    file = tmp_path / "own.onnx"
+    file.write_bytes(brightness_detector(thresholds=thresholds, policy=Policy(0.01, 0.025), name="<own>"))
+    monkeypatch.setenv("REALFACE_DETECTOR", str(file))
+    shown = text(page(AppTest.from_file(launch.APP, default_timeout=20).run()))
+    assert sentence in shown.replace(" .", ".")
+    assert (
+        "at most 1 % of real validation faces are called fake and at most 2.5 % of fake ones are called real" in shown
+    )
+    assert "The answer is not proof." in shown
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()[:12]
+    assert f"Detector &lt;own&gt; 1, SHA-256 {digest}…; realface " in shown
+
+
+def test_a_missing_detector_gets_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REALFACE_DETECTOR", "no<b>such.onnx")
+    app = AppTest.from_file(launch.APP, default_timeout=20).run()
+    assert not app.exception
+    assert "The detector could not be loaded:</b> no detector &#x27;no&lt;b&gt;such.onnx&#x27;" in page(app)
+    assert not app.get("file_uploader")
+    assert not app.button
+
+
+def test_starting_without_streamlit_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(MissingExtra, match=r'pip install "realface\[app\]"'):
+        launch.launch()
+
+
+def test_the_exit_code_of_the_server_is_returned(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    failing = tmp_path / "streamlit_that_fails.sh"
+    failing.write_text("#!/bin/sh\nexit 3\n")
+    failing.chmod(0o755)
+    monkeypatch.setattr(launch.sys, "executable", str(failing))
+    assert launch.launch() == 3
+
+
+def test_ctrl_c_ends_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+
+    class Server:
+        def wait(self, timeout: float | None = None) -> int:
+            calls.append("wait")
+            if calls == ["wait"]:
+                raise KeyboardInterrupt
+            if timeout:
+                raise subprocess.TimeoutExpired("streamlit", timeout)
+            return -9
+
+        def terminate(self) -> None:
+            calls.append("terminate")
+
+        def kill(self) -> None:
+            calls.append("kill")
+
+    monkeypatch.setattr(launch.subprocess, "Popen", lambda *_, **__: Server())
+    assert launch.launch() == 0
+    assert calls == ["wait", "terminate", "wait", "kill", "wait"]
+
+
+def test_the_server_is_told_to_keep_to_itself() -> None:
+    options = launch.settings("best", 8600, "0.0.0.0", open_browser=False)
+    assert options["STREAMLIT_BROWSER_GATHER_USAGE_STATS"] == "false"
+    assert options["STREAMLIT_BROWSER_SERVER_ADDRESS"] == "localhost"
+    assert options["STREAMLIT_CLIENT_SHOW_ERROR_DETAILS"] == "none"
+    assert options["STREAMLIT_SERVER_HEADLESS"] == "true"
+    assert int(options["STREAMLIT_SERVER_MAX_UPLOAD_SIZE"]) * 2**20 == Limits().max_bytes
+    assert options["STREAMLIT_SERVER_PORT"] == "8600"
+    assert options["REALFACE_DETECTOR"] == "best"
+
+
+def test_streamlit_knows_every_setting() -> None:
+    from streamlit import config
+
+    known = {option.env_var for option in config.get_config_options().values()}
+    set_here = {name for name in launch.settings("best", 1, "localhost", True) if name.startswith("STREAMLIT_")}
+    assert set_here <= known

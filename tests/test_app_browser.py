@@ -1,0 +1,261 @@
+"""The web app as a person meets it: served by `launch`, used in headless Chromium."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import encoded, grey
+
+pytest.importorskip("streamlit")
+pytest.importorskip("selenium")
+from selenium import webdriver
+from selenium.common.exceptions import NoSuchElementException, StaleElementReferenceException
+from selenium.webdriver.common.by import By
+from selenium.webdriver.remote.webdriver import WebDriver
+from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support.ui import WebDriverWait
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+CHROMEDRIVER = shutil.which("chromedriver")
+pytestmark = [
+    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed"),
+    pytest.mark.skipif(CHROMEDRIVER is None, reason="chromedriver is not installed"),
+    pytest.mark.skipif(sys.platform == "win32", reason="the server is stopped with SIGINT"),
+]
+ELSEWHERE = "faces.example"
+NOTHING = "The file says nothing of its origin, which means nothing: most sites remove such notes."
+BESIDE = "The probability does not rest on this."
+FLAGS = [
+    f"--host-resolver-rules=MAP {ELSEWHERE} localhost",
+    *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage"),
+]
+SERVE = "import sys; from realface.web.launch import launch; sys.exit(launch({!r}, {}, open_browser=False))"
+SPY = """
+import os, sys
+def note(event, address):
+    with open(os.environ["SPY_LOG"], "a") as log:
+        print(event, address, file=log)
+def spy(event, args):
+    if event in ("socket.connect", "socket.sendto"):
+        note(event, args[1])
+    elif event in ("socket.getaddrinfo", "socket.gethostbyname"):
+        note(event, args[0])
+sys.addaudithook(spy)
+note("watching", sys.argv)
+"""
+
+
+@pytest.fixture(scope="module")
+def spied(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the server's process notes each connection it makes and each name it looks up."""
+    return tmp_path_factory.mktemp("spy") / "log"
+
+
+@pytest.fixture(scope="module")
+def url(detector_file: Path, spied: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The running app, in an empty folder and with an empty home."""
+    spied.with_name("sitecustomize.py").write_text(SPY)
+    spied.touch()
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    folder = str(tmp_path_factory.mktemp("home"))
+    environment = os.environ | {"HOME": folder, "PYTHONPATH": str(spied.parent), "SPY_LOG": str(spied)}
+    command = [sys.executable, "-c", SERVE.format(str(detector_file), port)]
+    server = subprocess.Popen(command, cwd=folder, env=environment)
+    try:
+        wait_until_healthy(server, f"http://localhost:{port}/_stcore/health")
+        yield f"http://localhost:{port}"
+        server.send_signal(signal.SIGINT)
+        assert server.wait(timeout=20) == 0
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("localhost", port))
+    finally:
+        server.kill()
+        server.wait()
+
+
+def wait_until_healthy(server: subprocess.Popen[bytes], address: str) -> None:
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        assert server.poll() is None, "the server has ended"
+        try:
+            with urllib.request.urlopen(address, timeout=5):
+                return
+        except (urllib.error.URLError, ConnectionError):
+            threading.Event().wait(0.1)
+    pytest.fail("the server did not answer within 30 s")
+
+
+@pytest.fixture(scope="module")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebDriver]:
+    options = webdriver.ChromeOptions()
+    options.binary_location = str(CHROMIUM)
+    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(CHROMEDRIVER))
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> list[Path]:
+    notes = grey(255).getexif()
+    notes[0x0131] = "NovelAI"
+    made = {
+        "real.png": encoded(grey(0, 400, 300)),
+        "fake.jpg": encoded(grey(255), "JPEG", exif=notes),
+        "a text with <b>quite a long name that " + "goes_on_" * 12 + ".jpg": b"this is a text",
+    }
+    for name, data in made.items():
+        (tmp_path / name).write_bytes(data)
+    return [tmp_path / name for name in made]
+
+
+def open_page(driver: WebDriver, url: str, theme: str = "light", size: tuple[int, int] = (1280, 1000)) -> None:
+    feature = {"name": "prefers-color-scheme", "value": theme}
+    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
+    metrics = {"width": size[0], "height": size[1], "deviceScaleFactor": 1, "mobile": size[0] < 600}
+    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    driver.get(url)
+
+
+def patience(driver: WebDriver) -> WebDriverWait[WebDriver]:
+    """Waits up to 30 s; the page may replace an element between finding it and reading it: then it is looked for anew."""
+    return WebDriverWait(driver, 30, ignored_exceptions=[NoSuchElementException, StaleElementReferenceException])
+
+
+def predict(driver: WebDriver, files: list[Path]) -> list[WebElement]:
+    """Upload, press Predict, and wait for the summary: the cards."""
+    wait = patience(driver)
+    chooser = wait.until(lambda d: d.find_element(By.CSS_SELECTOR, "input[type=file]"))
+    chooser.send_keys("\n".join(map(str, files)))
+    button = wait.until(lambda d: d.find_element(By.XPATH, "//button[normalize-space()='Predict' and not(@disabled)]"))
+    button.click()
+    summary = f"{len(files)} picture"
+    wait.until(lambda d: any(summary in e.text for e in d.find_elements(By.CSS_SELECTOR, "[role=status]")))
+    wait.until(lambda d: d.find_element(By.CSS_SELECTOR, "[data-test-script-state=notRunning]"))
+    cards = driver.find_elements(By.CSS_SELECTOR, ".rf-card")
+    assert len(cards) == len(files)
+    return cards
+
+
+def screenshot(driver: WebDriver, path: Path) -> None:
+    assert driver.save_screenshot(str(path))
+    assert path.stat().st_size > 10_000
+
+
+def assert_no_trace(driver: WebDriver) -> None:
+    page = driver.find_element(By.TAG_NAME, "body").text
+    assert "Traceback" not in page
+    assert not driver.find_elements(By.CSS_SELECTOR, ".stException")
+
+
+def contrast(one: list[float], other: list[float]) -> float:
+    """The contrast ratio of two sRGB colours, after WCAG 2."""
+    linear = [[c / 3294.6 if c <= 10 else ((c / 255 + 0.055) / 1.055) ** 2.4 for c in rgb] for rgb in (one, other)]
+    dark, bright = sorted(0.2126 * r + 0.7152 * g + 0.0722 * b for r, g, b in linear)
+    return (bright + 0.05) / (dark + 0.05)
+
+
+COLOURS = """
+const canvas = new OffscreenCanvas(1, 1).getContext("2d", {willReadFrequently: true});
+const layers = element => element ? [...layers(element.parentElement), getComputedStyle(element).backgroundColor] : [];
+const painted = colours => {
+  canvas.fillStyle = "#fff"; canvas.fillRect(0, 0, 1, 1);
+  for (const colour of colours) { canvas.fillStyle = colour; canvas.fillRect(0, 0, 1, 1) }
+  return [...canvas.getImageData(0, 0, 1, 1).data].slice(0, 3);
+};
+const texts = [...document.querySelectorAll(".rf *")].filter(e => [...e.childNodes].some(n => n.nodeValue?.trim()));
+return texts.map(e => {
+  const behind = layers(e);
+  return [e.textContent, painted([...behind, getComputedStyle(e).color]), painted(behind)];
+});
+"""
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_three_files_get_their_answers(
+    chromium: WebDriver, url: str, files: list[Path], tmp_path: Path, theme: str
+) -> None:
+    open_page(chromium, url, theme)
+    real, fake, text = predict(chromium, files)
+    screenshot(chromium, tmp_path / f"{theme}.png")
+    answer = ["REAL", "a photograph of a person", "Real >99.9 %", "Fake <0.1 %", f"{NOTHING} {BESIDE}"]
+    assert real.text.splitlines() == ["Judged: the outlined part.", "real.png", *answer]
+    says = "The file says: generator NovelAI; such notes can be forged or copied."
+    answer = ["FAKE", "made by a machine", "Real <0.1 %", "Fake >99.9 %", f"{says} {BESIDE}"]
+    assert fake.text.splitlines() == ["fake.jpg", *answer]
+    assert text.text.splitlines()[0] == files[2].name
+    assert "NO ANSWER" in text.text
+    assert "This is not a picture realface can read" in text.text
+    assert_no_trace(chromium)
+    bar = fake.find_element(By.CSS_SELECTOR, "[role=img]")
+    assert bar.accessible_name == "Probability: real <0.1 %, fake >99.9 %"
+    icons = [card.find_element(By.CSS_SELECTOR, ".rf-verdict .rf-icon") for card in (real, fake, text)]
+    shapes = {icon.value_of_css_property("mask-image") for icon in icons}
+    assert len(shapes) == 3
+    assert all(shape.startswith('url("data:image/svg+xml') for shape in shapes)
+    for words, ink, paper in chromium.execute_script(COLOURS):
+        assert contrast(ink, paper) >= 4.5, f"{words!r} is hard to read in the {theme} theme: {ink} on {paper}"
+
+
+def test_a_phone_shows_everything_without_scrolling_sideways(
+    chromium: WebDriver, url: str, files: list[Path], tmp_path: Path
+) -> None:
+    open_page(chromium, url, size=(390, 844))
+    predict(chromium, files)
+    screenshot(chromium, tmp_path / "phone.png")
+    assert_no_trace(chromium)
+    wide = """
+        const main = document.querySelector("[data-testid=stMain]"), root = document.documentElement;
+        const cards = [...document.querySelectorAll(".rf")].map(e => e.getBoundingClientRect().right);
+        return [root.scrollWidth - root.clientWidth, main.scrollWidth - main.clientWidth, Math.max(...cards) - 390];
+    """
+    assert all(excess <= 0 for excess in chromium.execute_script(wide))
+
+
+def test_predict_works_from_the_keyboard(chromium: WebDriver, url: str, files: list[Path]) -> None:
+    open_page(chromium, url)
+    wait = patience(chromium)
+    chooser = wait.until(lambda d: d.find_element(By.CSS_SELECTOR, "input[type=file]"))
+    chooser.send_keys(str(files[1]))
+    button = wait.until(lambda d: d.find_element(By.XPATH, "//button[normalize-space()='Predict' and not(@disabled)]"))
+    button.send_keys("\n")
+    verdict = wait.until(lambda d: d.find_element(By.CSS_SELECTOR, ".rf-verdict").text)
+    assert verdict.startswith("FAKE")
+
+
+def test_nothing_leaves_this_computer(chromium: WebDriver, url: str, files: list[Path], spied: Path) -> None:
+    chromium.get_log("performance")
+    open_page(chromium, url)
+    predict(chromium, files)
+    messages = [json.loads(entry["message"])["message"] for entry in chromium.get_log("performance")]
+    asked = [m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"]
+    sockets = [m["params"]["url"] for m in messages if m["method"] == "Network.webSocketCreated"]
+    assert len(asked) > 3
+    assert sockets
+    assert [u for u in asked + sockets if not u.startswith((url, url.replace("http", "ws", 1), "data:", "blob:"))] == []
+    notes = spied.read_text().splitlines()
+    assert sum(line.startswith("watching") for line in notes) == 2, "launch and the server are both watched"
+    here = ("localhost", "127.0.0.1", "::1")
+    assert [n for n in notes if not n.startswith("watching") and not any(host in n for host in here)] == []
+
+
+def test_from_another_computer_the_page_says_where_the_picture_goes(chromium: WebDriver, url: str) -> None:
+    open_page(chromium, url.replace("localhost", ELSEWHERE))
+    line = patience(chromium).until(lambda d: d.find_element(By.CSS_SELECTOR, ".rf-private").text)
+    assert line == f"The picture goes to {ELSEWHERE}, where realface runs, and nowhere else."

@@ -1,0 +1,86 @@
+"""Figures against direct counts."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import encoded, grey
+
+from realface import Detector
+from realface.card import Thresholds
+from realface.data import read_data
+from realface.errors import DataError
+from realface.evaluation.evaluate import evaluate
+from realface.evaluation.metrics import by_source, figures, report, table
+from realface.evaluation.scores import score
+
+LABELS = np.array([0, 0, 0, 0, 1, 1, 1, 1])
+FAKE = np.array([0.1, 0.3, 0.6, 0.9, 0.1, 0.6, 0.7, 0.95])
+
+
+def test_figures_by_hand() -> None:
+    got = figures(LABELS, FAKE, Thresholds(0.2, 0.8))
+    assert got["real"] == got["fake"] == 4
+    assert got["accuracy"] == 5 / 8
+    assert got["bpcer"] == 1 / 4
+    assert got["apcer"] == 1 / 4
+    assert got["inconclusive"] == 4 / 8
+    pairs = [(f > r) + 0.5 * (f == r) for f in FAKE[4:] for r in FAKE[:4]]
+    assert got["auc"] == pytest.approx(np.mean(pairs))
+
+
+def test_what_one_class_cannot_show_is_none() -> None:
+    got = figures(LABELS[:4], FAKE[:4], Thresholds(0.2, 0.8))
+    assert (got["auc"], got["apcer"], got["bpcer"], got["accuracy"]) == (None, None, 0.25, 0.5)
+    assert "| - |" in table({"only real": got})
+
+
+def test_sources_add_up() -> None:
+    sources = np.array(["a", "b"] * 4)
+    got = by_source(LABELS, FAKE, sources, Thresholds(0.2, 0.8))
+    assert list(got) == ["all", "a", "b"]
+    assert got["a"]["real"] + got["b"]["real"] == got["all"]["real"]
+    assert table(got).count("\n") == 4
+
+
+def test_the_report_names_both_classes() -> None:
+    text = report(LABELS, FAKE)
+    assert "real" in text
+    assert "fake" in text
+    assert "0.6250" in text
+
+
+def test_evaluating_a_folder(tmp_path: Path, detector: Detector) -> None:
+    for label, level in {"real": 0, "fake": 255}.items():
+        for i in range(3):
+            path = tmp_path / "test" / label / f"{i}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(encoded(grey(level)))
+    (tmp_path / "test" / "fake" / "broken.png").write_bytes(b"nothing")
+    got = evaluate(detector, tmp_path, "test")
+    assert got["figures"]["all"]["accuracy"] == 1
+    assert got["unreadable"] == [str(tmp_path / "test" / "fake" / "broken.png")]
+    assert json.loads(json.dumps(got)) == got
+    with pytest.raises(DataError, match="no pictures in the valid split"):
+        evaluate(detector, tmp_path, "valid")
+
+
+def test_random_histories_are_the_same_every_time(tmp_path: Path, detector: Detector, rng: np.random.Generator) -> None:
+    from PIL import Image
+
+    for i in range(4):
+        path = tmp_path / "test" / ("real", "fake")[i % 2] / f"{i}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (80, 70, 3), dtype=np.uint8)).save(path)
+    samples = read_data(tmp_path)
+    first, second = (score(detector, samples, "x", strength=1.0, seed=5).logits for _ in range(2))
+    assert (first == second).all()
+    assert not np.allclose(first, score(detector, samples, "x").logits)
+
+
+def test_nothing_readable_is_an_error(tmp_path: Path, detector: Detector) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real" / "a.jpg").write_bytes(b"")
+    with pytest.raises(DataError, match="none of the pictures"):
+        score(detector, read_data(tmp_path), "x")

@@ -1,0 +1,70 @@
+"""A detector file says the same as the network it was made from."""
+
+import onnx
+import pytest
+import torch
+
+from realface import Detector
+from realface.card import Card, Preprocessing
+from realface.networks import NETWORKS, build
+from realface.training.export import export, with_card
+
+
+@pytest.mark.parametrize("name", sorted(NETWORKS))
+def test_pytorch_and_onnx_runtime_agree(name: str) -> None:
+    network = build(name, seed=0).eval()
+    size = network.input_size
+    generator = torch.Generator().manual_seed(1)
+    for module in network.modules():  # statistics of a trained network, not of a new one
+        if isinstance(module, torch.nn.BatchNorm1d | torch.nn.BatchNorm2d) and module.running_mean is not None:
+            module.running_mean.normal_(0, 0.1, generator=generator)
+    pixels = torch.randint(0, 256, (3, size, size, 3), dtype=torch.uint8, generator=generator)
+    with torch.inference_mode():
+        expected = network(pixels.permute(0, 3, 1, 2).float() / 255)
+    data = export(network, Card("x", "1", name, Preprocessing(size)))
+    detector = Detector(data)
+    got = torch.from_numpy(detector.logits(pixels.numpy()))
+    assert (expected - got).abs().max() < 1e-4
+    one = torch.from_numpy(detector.logits(pixels[:1].numpy()))
+    assert (one.sigmoid() - torch.from_numpy(detector.logits(pixels.numpy())).sigmoid()[:1]).abs().max() < 1e-5
+    assert detector.card.network == name
+
+
+def test_a_file_tells_nothing_of_the_machine_it_was_made_on() -> None:
+    data = export(build("notebook-small", seed=0), Card("x", "1", "notebook-small", Preprocessing(128)))
+    for clue in (b"site-packages", b".py", b"/home", b"/tmp"):
+        assert clue not in data
+
+
+def test_a_new_card_leaves_the_graph_as_it_is() -> None:
+    first = export(build("notebook-small", seed=0), Card("x", "1", "notebook-small", Preprocessing(128)))
+    second = with_card(first, Card("y", "2", "notebook-small", Preprocessing(128)))
+    assert Detector(second).card.name == "y"
+    graphs = [onnx.load_from_string(data).graph.SerializeToString() for data in (first, second)]
+    assert graphs[0] == graphs[1]
+
+
+def test_a_frozen_trunk_is_compressed_and_a_tuned_one_kept_as_it_is() -> None:
+    """Trunk weights are rounded to 4 bits before training, so the 4-bit file computes what was trained on."""
+    network = build("clip-b16", seed=0).eval()
+    pixels = torch.randint(0, 256, (1, 224, 224, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+    def both() -> tuple[int, float, float]:
+        data = export(network, Card("x", "1", "clip-b16", Preprocessing(224)))
+        with torch.inference_mode():
+            expected = float(network(pixels.permute(0, 3, 1, 2).float() / 255))
+        return len(data), expected, float(Detector(data).logits(pixels.numpy())[0])
+
+    assert network.fits_int4()
+    size, expected, got = both()
+    assert size < 45e6
+    assert abs(expected - got) < 1e-4
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in network.blocks.parameters():
+            parameter.add_(torch.randn(parameter.shape, generator=generator) * 1e-3)
+    assert not network.fits_int4()
+    size, tuned, got = both()
+    assert size > 200e6
+    assert abs(tuned - expected) > 1e-3
+    assert abs(tuned - got) < 1e-4

@@ -1,0 +1,58 @@
+"""The bundled detector on faces: a public-domain photograph, and the project's own test pictures where they are."""
+
+import numpy as np
+import pytest
+from helpers import FACES
+from skimage import data
+
+from realface import Detector, bundled
+from realface.data import read_data
+
+
+@pytest.fixture(scope="module")
+def best() -> Detector:
+    return Detector.load()
+
+
+def test_the_bundled_file_is_small_and_describes_itself(best: Detector) -> None:
+    assert bundled()["best"].stat().st_size <= 45e6
+    card = best.card
+    assert card.network == "clip-b16"
+    assert (card.policy.max_bpcer, card.policy.max_apcer, card.policy.split) == (0.01, 0.05, "valid")
+    assert card.metrics["valid"]["all"]["bpcer"] <= card.policy.max_bpcer
+    assert card.metrics["valid"]["all"]["apcer"] <= card.policy.max_apcer
+    assert "non-commercial" in card.licence
+    assert set(card.data["sha256"]) == {"train", "valid", "test"}
+
+
+def test_a_real_face_is_called_real(best: Detector) -> None:
+    face = data.astronaut()[:256, 96:352]
+    verdict = best.check(face)
+    assert verdict.verdict == "real"
+    assert verdict.faces[0].probability.real > 0.9
+
+
+def test_batches_say_what_single_pictures_say(best: Detector) -> None:
+    crops = np.stack([data.astronaut()[:224, 100 + x : 324 + x] for x in (0, 20, 40)])
+    single = np.concatenate([best.logits(crop[None]) for crop in crops])
+    assert np.abs(best.probabilities(best.logits(crops)) - best.probabilities(single)).max() < 0.001
+
+
+@pytest.mark.skipif(not FACES.is_dir(), reason="the project's faces are not here (REALFACE_FACES says where)")
+@pytest.mark.parametrize(
+    ("source", "label", "least_right"),
+    [
+        ("140k-a", 0, 0.9),
+        ("140k-a", 1, 0.9),
+        ("140k-b", 0, 0.9),
+        ("140k-b", 1, 0.9),
+        ("lfw", 0, 0.95),
+        ("tpdne", 1, 0.9),
+    ],
+)
+def test_held_out_faces_are_told_apart(best: Detector, source: str, label: int, least_right: float) -> None:
+    samples = [s for s in read_data(FACES) if s.split == "test" and s.source.startswith(source) and s.label == label]
+    some = samples[:: max(1, len(samples) // 25)]
+    right = [(v.faces[0].probability.fake >= 0.5) == bool(label) for v in best.check_many(s.path for s in some)]
+    assert len(right) >= 6
+    assert np.mean(right) >= least_right

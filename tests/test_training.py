@@ -1,0 +1,295 @@
+"""The making half: configuration, balance, checkpoints, calibration, and whole small runs."""
+
+import csv
+from dataclasses import replace
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import pytest
+import pytorch_lightning as pl
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from realface import Detector
+from realface.card import Policy
+from realface.data import Sample, read_data
+from realface.errors import ConfigError, DataError
+from realface.networks import NETWORKS
+from realface.networks.base import Network
+from realface.training import fit as fit_module
+from realface.training.calibrate import fit_calibration, set_thresholds
+from realface.training.checkpoint import SafeCheckpoints
+from realface.training.config import Config, make_config, parse_setting, read_toml, to_toml
+from realface.training.pictures import Pictures
+from realface.training.sources import weights
+from realface.training.train import train
+
+
+class Tiny(Network):
+    """Mean colour and a linear head: learns bright from dark in seconds."""
+
+    input_size = 32
+    defaults: ClassVar = {"learning_rate": 0.05, "batch_size": 8, "epochs": 4, "workers": 0, "views": 2}
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trunk = nn.Conv2d(3, 4, 1)
+        self.head = nn.Sequential(nn.Dropout(0.1), nn.Linear(4, 1))
+
+    def features(self, pixels: Tensor) -> Tensor:
+        return self.trunk(pixels).mean((2, 3))
+
+    def classify(self, features: Tensor) -> Tensor:
+        return self.head(features).squeeze(1)
+
+
+@pytest.fixture
+def tiny(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(NETWORKS, "tiny", Tiny)
+    monkeypatch.setenv("REALFACE_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def faces(tmp_path: Path) -> Path:
+    """Dark "real" and bright "fake" pictures, with one damaged file in each class of train."""
+    rng = np.random.default_rng(1)
+    for split, count in {"train": 16, "valid": 8, "test": 6}.items():
+        for label, level in {"real": 70, "fake": 180}.items():
+            folder = tmp_path / "data" / split / label
+            folder.mkdir(parents=True)
+            for i in range(count):
+                pixels = rng.normal(level, 25, (40, 36, 3)).clip(0, 255).astype(np.uint8)
+                Image.fromarray(pixels).save(folder / f"{i}.jpg")
+            if split == "train":
+                (folder / "damaged.jpg").write_bytes(b"\xff\xd8\xff\xe0 not really")
+    return tmp_path / "data"
+
+
+def metrics(run: Path) -> list[dict[str, str]]:
+    """The rows of metrics.csv, without the time they took."""
+    with (run / "metrics.csv").open(newline="") as file:
+        return [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(file)]
+
+
+@pytest.mark.parametrize("freeze", [False, True])
+def test_a_run_makes_a_detector_that_works(tiny: None, faces: Path, tmp_path: Path, freeze: bool) -> None:
+    run = tmp_path / "run"
+    made = train(faces, make_config({"network": "tiny", "freeze": freeze, "licence": "for tests"}), run)
+    assert made == run / "detector.onnx"
+    detector = Detector.load(made)
+    for label in ("real", "fake"):
+        for path in (faces / "test" / label).iterdir():
+            assert detector.check(path).verdict == label
+    card = detector.card
+    assert card.network == "tiny"
+    assert card.licence == "for tests"
+    assert card.metrics["test"]["all"]["auc"] == 1
+    assert card.data["train"] == 34
+    assert len(card.data["sha256"]["train"]) == 64
+    assert len(metrics(run)) == 4
+    assert "f1-score" in (run / "report.txt").read_text()
+    for plot in ("curves.png", "confusion.png"):
+        with Image.open(run / plot) as image:
+            assert image.width > 200
+    assert read_toml(run / "config.toml")["freeze"] is freeze
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "plateau"])
+def test_an_interrupted_run_resumes_to_the_same_end(
+    tiny: None, faces: Path, tmp_path: Path, schedule: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = make_config({"network": "tiny", "schedule": schedule, "patience": 0})
+    whole = train(faces, config, tmp_path / "whole")
+
+    class Interrupt(fit_module._Journal):
+        def on_train_epoch_start(self, trainer: pl.Trainer, task: pl.LightningModule) -> None:
+            super().on_train_epoch_start(trainer, task)
+            if trainer.current_epoch == 2:
+                raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(fit_module, "_Journal", Interrupt)
+        assert train(faces, config, tmp_path / "parts") is None
+    assert len(metrics(tmp_path / "parts")) == 2
+    with pytest.raises(DataError, match="--resume"):
+        train(faces, config, tmp_path / "parts")
+    parts = train(faces, config, tmp_path / "parts", resume=True)
+    assert metrics(tmp_path / "parts") == metrics(tmp_path / "whole")
+    assert whole is not None
+    assert parts is not None
+    logits = [Detector.load(path).logits(np.full((1, 32, 32, 3), 90, np.uint8)) for path in (whole, parts)]
+    assert np.allclose(*logits, atol=1e-6)
+
+
+def test_early_stopping_ends_a_run_that_no_longer_gains(tiny: None, faces: Path, tmp_path: Path) -> None:
+    config = make_config({"network": "tiny", "epochs": 200, "patience": 1, "learning_rate": 1.0, "degradations": 0.0})
+    assert train(faces, config, tmp_path / "run")
+    assert 2 <= len(metrics(tmp_path / "run")) < 200
+
+
+def test_one_class_alone_cannot_be_trained_on(tiny: None, faces: Path, tmp_path: Path) -> None:
+    for path in (faces / "train" / "fake").iterdir():
+        path.unlink()
+    with pytest.raises(DataError, match="train split needs pictures of both classes"):
+        train(faces, make_config({"network": "tiny"}), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_class_that_cannot_be_read_is_an_error(tiny: None, faces: Path, tmp_path: Path) -> None:
+    for path in (faces / "train" / "fake").iterdir():
+        path.write_bytes(b"not a picture")
+    with pytest.raises(DataError, match="could be read"):
+        train(faces, make_config({"network": "tiny", "freeze": True}), tmp_path / "run")
+    assert not (tmp_path / "run" / "config.toml").exists()
+
+
+def test_a_finished_run_is_not_trained_further(tiny: None, faces: Path, tmp_path: Path) -> None:
+    config = make_config({"network": "tiny", "patience": 1, "learning_rate": 1.0})
+    train(faces, config, tmp_path / "run")
+    before = (tmp_path / "run" / "metrics.csv").read_text()
+    assert train(faces, config, tmp_path / "run", resume=True)
+    assert (tmp_path / "run" / "metrics.csv").read_text() == before
+    with pytest.raises(DataError, match="another network"):
+        train(faces, make_config({"network": "notebook-small"}), tmp_path / "run", resume=True)
+
+
+def test_training_that_diverges_says_so(tiny: None, faces: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="lower learning_rate"):
+        train(faces, make_config({"network": "tiny", "learning_rate": 1e30}), tmp_path / "run")
+
+
+def test_one_picture_drawn_twice_has_two_histories(faces: Path) -> None:
+    samples = [s for s in read_data(faces) if s.split == "test"]
+    pictures = Pictures(samples, 32, 1.0, (0, 1), rows=[3, 3, 4])
+    items = [item for item in (pictures[i] for i in range(3)) if item is not None]
+    assert [row for _, row in items] == [3, 3, 4]
+    assert not torch.equal(items[0][0], items[1][0])
+    again = Pictures(samples, 32, 1.0, (0, 1), rows=[3, 3, 4])[1]
+    assert again is not None
+    assert torch.equal(again[0], items[1][0])
+
+
+def test_settings_come_from_defaults_network_and_user() -> None:
+    assert make_config({}).network == "clip-b16"
+    assert make_config({"network": "notebook-small"}).schedule == "plateau"
+    assert make_config({"network": "notebook-small", "schedule": "cosine"}).schedule == "cosine"
+    assert make_config({"learning_rate": 1}).learning_rate == 1.0
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"learning_rte": 0.1}, "learning_rate"),
+        ({"network": "notebok-small"}, "notebook-small"),
+        ({"epochs": "many"}, "epochs must be of type int"),
+        ({"epochs": True}, "epochs must be of type int"),
+        ({"schedule": "stairs"}, "schedule cannot be 'stairs'"),
+        ({"degradations": 1.5}, "degradations"),
+        ({"batch_size": 1}, "batch_size"),
+    ],
+)
+def test_wrong_settings_are_named(settings: dict[str, object], says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        make_config(settings)
+
+
+def test_a_written_configuration_reads_back(tmp_path: Path) -> None:
+    config = make_config({"network": "two-stream", "learning_rate": 1e-5, "freeze": True})
+    (tmp_path / "c.toml").write_text(to_toml(config))
+    assert make_config(read_toml(tmp_path / "c.toml")) == config
+
+
+def test_settings_on_the_command_line() -> None:
+    assert parse_setting("epochs=3") == ("epochs", 3)
+    assert parse_setting("schedule = plateau") == ("schedule", "plateau")
+    assert parse_setting("freeze=true") == ("freeze", True)
+    with pytest.raises(ConfigError, match="key=value"):
+        parse_setting("epochs")
+
+
+def test_broken_toml_is_a_typed_error(tmp_path: Path) -> None:
+    (tmp_path / "c.toml").write_text("epochs = = 3")
+    with pytest.raises(ConfigError, match="TOML"):
+        read_toml(tmp_path / "c.toml")
+    with pytest.raises(ConfigError, match="could not be read"):
+        read_toml(tmp_path / "missing.toml")
+
+
+def test_balance_gives_classes_the_same_weight_and_small_sources_more() -> None:
+    def sample(label: int, source: str) -> Sample:
+        return Sample(Path("x"), label, source, "train")
+
+    samples = [sample(0, "a")] * 90 + [sample(0, "b")] * 10 + [sample(1, "c")] * 25
+    got = weights(samples, "source")
+    assert got.mean() == pytest.approx(1)
+    assert got[:100].sum() == pytest.approx(got[100:].sum())
+    assert got[:90].sum() / got[90:100].sum() == pytest.approx(3)
+    by_class = weights(samples, "class")
+    assert by_class[0] == pytest.approx(by_class[99])
+    assert (weights(samples, "none") == 1).all()
+
+
+def test_checkpoints_hold_whole_trees_without_pickle(tmp_path: Path) -> None:
+    tree = {
+        "epoch": 3,
+        "state": {0: {"step": torch.tensor(4.0), "pair": (1, None)}, "x": [True, float("inf"), "text"]},
+        "weights": torch.arange(6).view(2, 3),
+    }
+    path = tmp_path / "a" / "c.safetensors"
+    SafeCheckpoints().save_checkpoint(tree, path)
+    got = SafeCheckpoints().load_checkpoint(path)
+    assert torch.equal(got.pop("weights"), tree.pop("weights"))
+    assert torch.equal(got["state"][0].pop("step"), tree["state"][0].pop("step"))
+    assert got == tree
+    path.write_bytes(b"\x80\x04pickle")
+    with pytest.raises(DataError, match="not a checkpoint"):
+        SafeCheckpoints().load_checkpoint(path)
+
+
+def test_calibration_finds_the_scale_that_made_the_labels(rng: np.random.Generator) -> None:
+    logits = rng.normal(0, 3, 20_000)
+    labels = (rng.random(20_000) < 1 / (1 + np.exp(-(0.7 * logits)))).astype(int)
+    got = fit_calibration(labels, logits.astype(np.float32))
+    assert got.scale == pytest.approx(0.7, abs=0.03)
+    assert got.offset == pytest.approx(0, abs=0.06)
+
+
+def test_calibration_of_a_perfect_detector_stays_short_of_certainty() -> None:
+    labels = np.repeat([0, 1], 50)
+    got = fit_calibration(labels, np.where(labels == 1, 30.0, -30.0).astype(np.float32))
+    assert 0.95 < 1 / (1 + np.exp(-(got.scale * 30 + got.offset))) < 0.99
+
+
+@pytest.mark.parametrize("labels", [[0, 0], [1, 1]])
+def test_calibration_needs_both_classes(labels: list[int]) -> None:
+    with pytest.raises(DataError, match="real and fake"):
+        fit_calibration(np.array(labels), np.array([0.0, 1.0]))
+
+
+def test_calibration_refuses_a_detector_that_ranks_backwards() -> None:
+    with pytest.raises(DataError, match="chance"):
+        fit_calibration(np.repeat([0, 1], 10), np.repeat([1.0, -1.0], 10))
+
+
+@pytest.mark.parametrize("count", [1, 10, 100, 333])
+@pytest.mark.parametrize("overlap", [0.1, 1.0, 5.0])
+def test_thresholds_hold_the_policy_they_were_set_under(count: int, overlap: float) -> None:
+    rng = np.random.default_rng(count)
+    labels = np.repeat([0, 1], count)
+    fake = 1 / (1 + np.exp(-(4 * labels - 2 + rng.normal(0, overlap, 2 * count))))
+    got = set_thresholds(labels, fake, Policy(max_bpcer=0.01, max_apcer=0.05))
+    assert got.real_below <= 0.5 <= got.fake_from
+    assert (fake[labels == 0] >= got.fake_from).mean() <= 0.01
+    assert (fake[labels == 1] < got.real_below).mean() <= 0.05
+
+
+def test_a_config_is_checked_however_it_is_made() -> None:
+    with pytest.raises(ConfigError, match="views"):
+        replace(Config(), views=0)
+
+
+def test_splits_of_the_fixture_are_read(faces: Path) -> None:
+    samples = read_data(faces)
+    assert {(s.split, s.label) for s in samples} == {(s, y) for s in ("train", "valid", "test") for y in (0, 1)}
