@@ -1,0 +1,68 @@
+"""How much `pip install .` puts on a disk, and how long a cold `realface check photo.jpg` takes.
+
+    python benchmarks/install.py [--out results/install.json]
+
+Installs this checkout into a new virtual environment and runs the command from there, five times, each a new
+process. The time is compared with that of starting the same Python and importing NumPy alone, in turns.
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import tempfile
+import time
+import venv
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def seconds(command: list[str]) -> float:
+    start = time.perf_counter()
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    return time.perf_counter() - start
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=ROOT / "results" / "install.json")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        venv.create(folder / "venv", with_pip=True)
+        python = folder / "venv" / "bin" / "python"
+        packages = folder / "venv" / "lib"
+        before = size(packages)
+        subprocess.run([python, "-m", "pip", "install", "--quiet", ROOT], check=True)
+        photo = folder / "photo.jpg"
+        Image.fromarray(np.random.default_rng(0).integers(0, 256, (256, 256, 3), dtype=np.uint8)).save(photo)
+        check = [str(python.with_name("realface")), "check", str(photo)]
+        plain = [str(python), "-c", "import numpy"]
+        seconds(check), seconds(plain)  # so that neither pays for files that nobody had read yet
+        pairs = [(seconds(check), seconds(plain)) for _ in range(5)]
+        result = {
+            "command": "python benchmarks/install.py",
+            "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+            "python": platform.python_version(),
+            "installed_megabytes": round((size(packages) - before) / 1e6, 1),
+            "cold_check_seconds": round(statistics.median(a for a, _ in pairs), 2),
+            "import_numpy_seconds": round(statistics.median(b for _, b in pairs), 2),
+        }
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text(json.dumps(result, indent=1) + "\n")
+    print(json.dumps(result, indent=1))
+
+
+def size(folder: Path) -> int:
+    """Bytes of all files under a folder."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+if __name__ == "__main__":
+    main()

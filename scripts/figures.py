@@ -1,0 +1,124 @@
+"""Measure the figures of the README and the model card, and write them there.
+
+    python scripts/figures.py measure DATA    detectors on the test split of DATA -> results/*.json
+    python scripts/figures.py write           results/*.json -> the tables between the marks in the documents
+
+A test runs `write` in memory and fails where a document and the results disagree.
+"""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "results"
+DETECTORS = {"best": "best", "notebook-small": ROOT / "runs" / "notebook-small" / "detector.onnx"}
+DOCUMENTS = ("README.md", "MODEL_CARD.md")
+
+
+def measure(data: str) -> None:
+    """Evaluate every detector on the test split and keep the figures."""
+    from realface import Detector
+    from realface.evaluation.evaluate import evaluate
+
+    for name, file in DETECTORS.items():
+        result = {"command": "python scripts/figures.py measure DATA", "commit": commit()}
+        result |= evaluate(Detector.load(file), Path(data), "test")
+        (RESULTS / f"{name}.json").write_text(json.dumps(result, indent=1) + "\n")
+
+
+def commit() -> str:
+    """The commit of the code that measures, with a + where files differ from it."""
+    described = subprocess.run(["git", "describe", "--always", "--dirty=+"], cwd=ROOT, capture_output=True, text=True)
+    return described.stdout.strip() or "unknown"
+
+
+def percent(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.1f} %"
+
+
+def number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
+
+
+def compared() -> str:
+    """The detectors side by side, on the sources the project's bars name."""
+    detectors = {name: json.loads((RESULTS / f"{name}.json").read_text())["figures"] for name in DETECTORS}
+    sources = {
+        "140k-a": "140k faces (a): AUC, accuracy",
+        "140k-b": "140k faces (b): AUC, accuracy",
+        "lfw": "LFW news photos called fake",
+        "pif-fellows": "retouched portraits (pif-fellows) called fake",
+        "congress-225x275": "official portraits (congress) called fake",
+        "all": "all sources: AUC, accuracy",
+    }
+    lines = [f"| on the test split | {' | '.join(f'`{name}`' for name in detectors)} |", "|---|--:|--:|"]
+    for source, text in sources.items():
+        rows = [figures[source] for figures in detectors.values()]
+        both = rows[0]["auc"] is not None
+        cells = [f"{number(row['auc'])}, {percent(row['accuracy'])}" if both else percent(row["bpcer"]) for row in rows]
+        lines.append(f"| {text} ({rows[0]['real'] + rows[0]['fake']}) | {' | '.join(cells)} |")
+    unsure = [percent(figures["all"]["inconclusive"]) for figures in detectors.values()]
+    lines.append(f"| all sources: answered inconclusive | {' | '.join(unsure)} |")
+    return "\n".join(lines)
+
+
+def by_source() -> str:
+    """The bundled detector on every source."""
+    from realface.evaluation.metrics import table
+
+    return table(json.loads((RESULTS / "best.json").read_text())["figures"])
+
+
+def speed() -> str:
+    """Every detector against the notebook's path through Keras."""
+    result = json.loads((RESULTS / "speed.json").read_text())
+    lines = [
+        "| detector | one at a time, images/s | times Keras | batches of 16, images/s | times Keras |",
+        "|---|--:|--:|--:|--:|",
+    ]
+    for name, row in result["rows"].items():
+        cells = [f"{row[b][key]:g}" for b in ("1", "16") for key in ("images_per_second", "ratio_to_keras")]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
+    return "\n".join([*lines, "", f"`{result['command']}` on {result['machine']}; {versions}."])
+
+
+def install() -> str:
+    """What installing the using half costs."""
+    got = json.loads((RESULTS / "install.json").read_text())
+    return (
+        f"`pip install .` puts {got['installed_megabytes']:.0f} MB on the disk; a cold\n`realface check photo.jpg`, "
+        f"from command to answer, takes {got['cold_check_seconds']:.1f} s (importing NumPy alone "
+        f"{got['import_numpy_seconds']:.1f} s; `{got['command']}`, {got['machine']})."
+    )
+
+
+TABLES = {"compared": compared, "by-source": by_source, "speed": speed, "install": install}
+
+
+def rendered(document: str) -> str:
+    """The document's text with every marked table made anew from the results."""
+
+    def table(match: re.Match[str]) -> str:
+        return f"{match[1]}\n{TABLES[match[2]]()}\n{match[3]}"
+
+    text = (ROOT / document).read_text(encoding="utf-8")
+    return re.sub(r"(<!-- table: ([\w-]+) -->)\n.*?(<!-- end -->)", table, text, flags=re.DOTALL)
+
+
+def main() -> None:
+    match sys.argv[1:]:
+        case ["measure", data]:
+            measure(data)
+        case ["write"]:
+            for document in DOCUMENTS:
+                (ROOT / document).write_text(rendered(document), encoding="utf-8")
+        case _:
+            sys.exit(__doc__)
+
+
+if __name__ == "__main__":
+    main()
