@@ -134,7 +134,7 @@ def open_page(driver: WebDriver, url: str, theme: str = "light", size: tuple[int
 
 
 def patience(driver: WebDriver) -> WebDriverWait[WebDriver]:
-    """Waits up to 30 s; the page may replace an element between finding it and reading it: then it is looked for anew."""
+    """Waits up to 30 s; where the page replaces an element between finding and reading it, it is looked for anew."""
     return WebDriverWait(driver, 30, ignored_exceptions=[NoSuchElementException, StaleElementReferenceException])
 
 
