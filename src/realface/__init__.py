@@ -8,10 +8,11 @@ print(verdict.verdict, verdict.faces[0].probability.fake)
 from .detector import Detector, bundled
 from .errors import DetectorError, ImageError, RealfaceError
 from .images import Limits
-from .results import Claim, DetectorId, Face, Probability, Problem, Verdict
+from .results import Claim, Crop, DetectorId, Face, Probability, Problem, Trial, Verdict
 
 __all__ = [
     "Claim",
+    "Crop",
     "Detector",
     "DetectorError",
     "DetectorId",
@@ -21,6 +22,7 @@ __all__ = [
     "Probability",
     "Problem",
     "RealfaceError",
+    "Trial",
     "Verdict",
     "__version__",
     "bundled",

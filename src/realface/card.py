@@ -5,10 +5,19 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from .errors import DetectorError
+from .faces import FRAMINGS, Framing
 from .results import Answer
 
 KEY = "realface"
 FORMAT = 1
+
+SIZE_GROUPS = {"under 128 px": 0, "128 to 255 px": 128, "256 to 511 px": 256, "512 px and more": 512}
+"""By the native side of a face's crop: name to the smallest side in it. The keys of `Card.metrics["test_by_size"]`."""
+
+
+def size_group(side: int) -> str:
+    """The group of a crop of `side` native pixels."""
+    return [name for name, least in SIZE_GROUPS.items() if side >= least][-1]
 
 
 @dataclass(frozen=True)
@@ -16,7 +25,7 @@ class Preprocessing:
     """How a picture becomes the graph's input, (N, size, size, 3) uint8 RGB. Normalisation is in the graph."""
 
     size: int
-    crop: str = "centre-square"
+    crop: Framing = "centre-square"
     resample: str = "bicubic"
 
 
@@ -108,9 +117,9 @@ class Card:
         if not (0 <= self.policy.max_bpcer <= 1 and 0 <= self.policy.max_apcer <= 1):
             raise ValueError("the policy's shares must lie within 0 to 1")
         low, high = self.thresholds.real_below, self.thresholds.fake_from
-        supported = (self.preprocessing.crop, self.preprocessing.resample, self.labels)
-        if supported != ("centre-square", "bicubic", ("real", "fake")):
-            raise ValueError(f"unknown preprocessing or labels {supported}")
+        resample, labels = self.preprocessing.resample, self.labels
+        if self.preprocessing.crop not in FRAMINGS or (resample, labels) != ("bicubic", ("real", "fake")):
+            raise ValueError(f"unknown preprocessing or labels {self.preprocessing.crop}, {resample}, {labels}")
         if not 0 <= low <= high <= 1.0001:
             raise ValueError(f"thresholds {low}, {high} are not in order within 0 to 1")
         if not (0 < self.calibration.scale < 1e6 and abs(self.calibration.offset) < 1e6):

@@ -81,7 +81,7 @@ def random_history(image: np.ndarray, rng: np.random.Generator, strength: float 
     side = min(image.shape[:2])
     if happens(0.6):
         largest = min(side, 512)
-        image = resize(image, np.exp(rng.uniform(np.log(min(112, largest)), np.log(largest))) / side)
+        image = resize(image, np.exp(rng.uniform(np.log(min(80, largest)), np.log(largest))) / side)
     if happens(0.25):
         image = blur(image, rng.uniform(0.3, 1.6))
     if happens(0.15):

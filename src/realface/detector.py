@@ -3,21 +3,29 @@
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib import resources
 from pathlib import Path
 
 import numpy as np
 import onnxruntime as ort
 
-from . import faces, images, provenance
+from . import degrade, faces, images, provenance
 from .card import KEY, Card
 from .errors import DetectorError, ImageError
 from .images import Limits
-from .results import Claim, DetectorId, Face, Probability, Problem, Verdict, overall
+from .results import Answer, Claim, DetectorId, Face, Probability, Problem, Trial, Verdict, overall
 
 Picture = str | os.PathLike[str] | bytes | np.ndarray
 Claims = tuple[Claim, ...]
+FACES_AT_ONCE = 16
+
+CHANGES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "JPEG 70": lambda crop: degrade.jpeg(crop, 70),
+    "half size": lambda crop: degrade.resize(crop, 0.5),
+    "slight blur": lambda crop: degrade.blur(crop, 1.0),
+}
+"""What the stability check does to the crop of a face, in its native pixels."""
 
 # The protobuf field with which a tensor names another file that holds it: ONNX Runtime would read any file there.
 _EXTERNAL = re.compile(rb"(\x0a|\x8a\x80*\x00)(\x08|\x88\x80*\x00)location")
@@ -73,21 +81,26 @@ class Detector:
             raise DetectorError(f"no detector {str(detector)!r}: give a .onnx file or one of: {names}") from None
         return cls(data, threads=threads, limits=limits)
 
-    def check(self, picture: Picture) -> Verdict:
+    def check(self, picture: Picture, *, heatmap: bool = False, stability: bool = False) -> Verdict:
         """Judge one picture.
 
         Args:
             picture: the path of an image file, the bytes of one, or a (height, width, 3) uint8 RGB array.
+            heatmap: say for each face where the evidence lies, see `Face.heatmap`.
+            stability: judge changed versions of each face too (`CHANGES`), see `Face.stability`.
 
         Raises:
             ImageError: the picture cannot be read; the subclass and its `code` say why.
+            DetectorError: a heatmap was asked of a detector that gives none.
         """
         path, sha256, claims, pixels = self._open(picture)
         if isinstance(pixels, ImageError):
             raise pixels
-        return self._verdict(path, sha256, claims, *self._judge([pixels])[0])
+        return self._verdict(path, sha256, claims, self._judge([pixels], heatmap, stability)[0])
 
-    def check_many(self, pictures: Iterable[Picture], *, batch_size: int = 1) -> Iterator[Verdict]:
+    def check_many(
+        self, pictures: Iterable[Picture], *, batch_size: int = 1, heatmap: bool = False, stability: bool = False
+    ) -> Iterator[Verdict]:
         """Judge pictures in order, `batch_size` at a time; for one that cannot be read, the status is "error"."""
         if batch_size < 1:
             raise ValueError("batch_size must be 1 or more")
@@ -95,10 +108,10 @@ class Detector:
         for picture in pictures:
             batch.append(picture)
             if len(batch) == batch_size:
-                yield from self._check_batch(batch)
+                yield from self._check_batch(batch, heatmap, stability)
                 batch = []
         if batch:
-            yield from self._check_batch(batch)
+            yield from self._check_batch(batch, heatmap, stability)
 
     def logits(self, crops: np.ndarray) -> np.ndarray:
         """Uncalibrated scores, positive for fake.
@@ -111,19 +124,35 @@ class Detector:
         """
         return np.asarray(self._session.run(["logit"], {"pixels": crops})[0])
 
+    def evidence(self, crops: np.ndarray) -> np.ndarray:
+        """What each cell of a grid over the crop adds to the logit: (N, G, G) float32, positive for fake.
+
+        Raises:
+            DetectorError: this detector gives no heatmaps.
+        """
+        if not self.explains:
+            raise DetectorError(f"the detector {self.id.name} gives no heatmaps")
+        return np.asarray(self._session.run(["evidence"], {"pixels": crops})[0])
+
+    @property
+    def explains(self) -> bool:
+        """Whether this detector gives heatmaps."""
+        return len(self._session.get_outputs()) == 2
+
     def probabilities(self, logits: np.ndarray) -> np.ndarray:
         """Calibrated probability of fake, in float64, for each of (N,) logits."""
         scores = self.card.calibration.scale * logits.astype(np.float64) + self.card.calibration.offset
         return np.asarray(1 / (1 + np.exp(-scores.clip(-500, 500))))
 
-    def _check_batch(self, batch: list[Picture]) -> Iterator[Verdict]:
+    def _check_batch(self, batch: list[Picture], heatmap: bool, stability: bool) -> Iterator[Verdict]:
         opened = [self._open(picture) for picture in batch]
-        judged = iter(self._judge([pixels for *_, pixels in opened if isinstance(pixels, np.ndarray)]))
+        readable = [pixels for *_, pixels in opened if isinstance(pixels, np.ndarray)]
+        judged = iter(self._judge(readable, heatmap, stability))
         for path, sha256, claims, pixels in opened:
             if isinstance(pixels, ImageError):
                 yield Verdict(path, sha256, "error", None, (), Problem(pixels.code, str(pixels)), self.id)
             else:
-                yield self._verdict(path, sha256, claims, *next(judged))
+                yield self._verdict(path, sha256, claims, next(judged))
 
     def _open(self, picture: Picture) -> tuple[str | None, str | None, Claims, np.ndarray | ImageError]:
         """Path, SHA-256, claims and pixels of a picture; instead of the pixels the error, where they cannot be had."""
@@ -139,24 +168,50 @@ class Detector:
         except ImageError as error:
             return path, sha256, (), error
 
-    def _judge(self, pictures: list[np.ndarray]) -> list[tuple[faces.Box, float]]:
-        if not pictures:
-            return []
-        boxes = [faces.centre_square(picture) for picture in pictures]
-        size = self.card.preprocessing.size
-        crops = [faces.resample(faces.cut(picture, box), size) for picture, box in zip(pictures, boxes, strict=True)]
-        fake = self.probabilities(self.logits(np.stack(crops)))
-        return list(zip(boxes, fake.tolist(), strict=True))
+    def _judge(self, pictures: Sequence[np.ndarray], heatmap: bool, stability: bool) -> list[tuple[Face, ...]]:
+        """The judged faces of each picture."""
+        found = [faces.candidates(picture, self.card.preprocessing.crop) for picture in pictures]
+        everyone = [candidate for of_picture in found for candidate in of_picture]
+        judged: list[Face] = []
+        for start in range(0, len(everyone), FACES_AT_ONCE):
+            some = everyone[start : start + FACES_AT_ONCE]
+            answers = self._answers([candidate.pixels for candidate in some])
+            maps = self.evidence(self._inputs([candidate.pixels for candidate in some])) if heatmap else None
+            trials = [
+                [Trial(change, *answer) for answer in self._answers([do(candidate.pixels) for candidate in some])]
+                for change, do in (CHANGES.items() if stability else ())
+            ]
+            for i, (candidate, (answer, probability)) in enumerate(zip(some, answers, strict=True)):
+                face = Face(
+                    candidate.box,
+                    "inconclusive" if candidate.reason else answer,
+                    probability,
+                    candidate.crop,
+                    candidate.reason,
+                    None if maps is None else tuple(tuple(row) for row in maps[i].round(4).tolist()),
+                    tuple(of_change[i] for of_change in trials) if stability else None,
+                )
+                judged.append(face)
+        rest = iter(judged)
+        return [tuple(next(rest) for _ in of_picture) for of_picture in found]
 
-    def _verdict(self, path: str | None, sha256: str | None, claims: Claims, box: faces.Box, fake: float) -> Verdict:
-        face = Face(box, self.card.thresholds.answer(fake), Probability(real=1 - fake, fake=fake))
-        return Verdict(path, sha256, "ok", overall((face,)), (face,), None, self.id, claims)
+    def _answers(self, crops: Sequence[np.ndarray]) -> list[tuple[Answer, Probability]]:
+        fakes = self.probabilities(self.logits(self._inputs(crops))).tolist()
+        return [(self.card.thresholds.answer(fake), Probability(real=1 - fake, fake=fake)) for fake in fakes]
+
+    def _inputs(self, crops: Sequence[np.ndarray]) -> np.ndarray:
+        return np.stack([faces.resample(crop, self.card.preprocessing.size) for crop in crops])
+
+    def _verdict(self, path: str | None, sha256: str | None, claims: Claims, judged: tuple[Face, ...]) -> Verdict:
+        answer = overall(judged)
+        return Verdict(path, sha256, "ok" if answer else "no_face", answer, judged, None, self.id, claims)
 
     def _check_graph(self) -> None:
         size = self.card.preprocessing.size
         inputs = [(i.name, i.type, i.shape[1:]) for i in self._session.get_inputs()]
         outputs = [(o.name, o.type, len(o.shape)) for o in self._session.get_outputs()]
-        if inputs != [("pixels", "tensor(uint8)", [size, size, 3])] or outputs != [("logit", "tensor(float)", 1)]:
+        known = [("logit", "tensor(float)", 1), ("evidence", "tensor(float)", 3)]
+        if inputs != [("pixels", "tensor(uint8)", [size, size, 3])] or outputs not in (known, known[:1]):
             raise DetectorError("the detector's inputs and outputs are not those its description promises")
 
 

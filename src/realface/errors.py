@@ -9,7 +9,8 @@ RealfaceError
 │   ├── TooManyPixels         too_many_pixels
 │   ├── TooSmall              too_small
 │   ├── NotAnImage            not_an_image
-│   └── Truncated             truncated
+│   ├── Truncated             truncated
+│   └── NoFace                no_face           where labelled pictures need one; a check answers with that status
 ├── DetectorError         detector          a detector file is missing, damaged or not ours
 ├── DataError             data              a data set cannot be trained or measured on
 ├── ConfigError           config            a training setting is unknown or out of range
@@ -60,6 +61,10 @@ class NotAnImage(ImageError):
 
 class Truncated(ImageError):
     code = "truncated"
+
+
+class NoFace(ImageError):
+    code = "no_face"
 
 
 class DetectorError(RealfaceError):

@@ -5,6 +5,16 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 Answer = Literal["real", "fake", "inconclusive"]
+Reason = Literal["too_small", "too_blurred", "turned_away", "cut_off"]
+Box = tuple[int, int, int, int]
+"""Left, top, width and height in pixels of the upright picture."""
+
+REASONS: dict[Reason, str] = {
+    "too_small": "the face is too small to judge",
+    "too_blurred": "the face is too blurred to judge",
+    "turned_away": "the face is turned away too far to judge",
+    "cut_off": "too much of the face is outside the picture to judge it",
+}
 
 
 @dataclass(frozen=True)
@@ -16,18 +26,54 @@ class Probability:
 
 
 @dataclass(frozen=True)
-class Face:
-    """One judged face.
+class Crop:
+    """What was cut out of the picture and judged.
 
     Attributes:
-        box: left, top, width, height in pixels of the upright picture.
-        verdict: real, fake or inconclusive, by the detector's thresholds.
-        probability: of both classes.
+        box: a square, in pixels of the upright picture.
+        roll: degrees, clockwise, by which the head leans; the square was turned by as much about its centre.
     """
 
-    box: tuple[int, int, int, int]
+    box: Box
+    roll: float = 0.0
+
+
+@dataclass(frozen=True)
+class Trial:
+    """The answer for a face after something was done to its crop, such as "JPEG 70": does the verdict hold?"""
+
+    change: str
     verdict: Answer
     probability: Probability
+
+
+@dataclass(frozen=True)
+class Face:
+    """One face that was found.
+
+    Attributes:
+        box: around the face itself.
+        verdict: real, fake or inconclusive, by the detector's thresholds; inconclusive if there is a `reason`.
+        probability: of both classes.
+        crop: the part of the picture the probability is of.
+        reason: why this face cannot be judged, a key of `REASONS`; None where it can.
+        heatmap: where the evidence for fake lies, if asked for: rows of a square grid over the crop, in logits; what
+            speaks for fake is positive.
+        stability: the answers for changed versions of the crop, if asked for.
+    """
+
+    box: Box
+    verdict: Answer
+    probability: Probability
+    crop: Crop
+    reason: Reason | None = None
+    heatmap: tuple[tuple[float, ...], ...] | None = None
+    stability: tuple[Trial, ...] | None = None
+
+    @property
+    def stable(self) -> bool | None:
+        """Whether every changed version got the same verdict; None where that was not asked."""
+        return None if self.stability is None else all(trial.verdict == self.verdict for trial in self.stability)
 
 
 @dataclass(frozen=True)
@@ -91,8 +137,9 @@ class Verdict:
         path: the file, as it was given; None for bytes and arrays.
         sha256: of the file's bytes, picture or not; None for arrays and for files that could not be read.
         status: "ok", "no_face" (a picture without a face) or "error" (see `error`).
-        verdict: "fake" if any face is, else "inconclusive" if any is, else "real"; None unless status is "ok".
-        faces: the judged faces; empty unless status is "ok".
+        verdict: "fake" if any face is, else "inconclusive" if any is, else "real", see `overall`; None unless status
+            is "ok".
+        faces: every face found, the largest first; empty unless status is "ok".
         error: what went wrong, where status is "error".
         detector: which detector answered.
         provenance: what the file says of itself, which no verdict rests on; empty unless a file was read and decoded.
@@ -117,7 +164,10 @@ class Verdict:
 
 
 def overall(faces: tuple[Face, ...]) -> Answer | None:
-    """The verdict on a picture from those on its faces; None where there is no face."""
-    verdicts = {face.verdict for face in faces}
+    """The verdict on a picture from those on its faces; None where there is no face.
+
+    Faces that cannot be judged count only where no other can: a blurred passer-by changes nothing.
+    """
+    verdicts = {face.verdict for face in faces if face.reason is None} or {face.verdict for face in faces}
     order: tuple[Answer, ...] = ("fake", "inconclusive", "real")
     return next((answer for answer in order if answer in verdicts), None)

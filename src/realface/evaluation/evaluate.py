@@ -8,7 +8,7 @@ from ..data import SPLITS, read_data
 from ..data.layouts import content_hash, fingerprints
 from ..detector import Detector
 from ..errors import DataError
-from .metrics import by_source
+from .metrics import by_size, by_source
 from .scores import score
 
 
@@ -17,7 +17,8 @@ def evaluate(detector: Detector, data: Path, split: str) -> dict[str, Any]:
 
     Returns:
         detector: name, version, sha256; thresholds; split; data_sha256: of its pictures; realface: its version;
-        unreadable: paths; figures: by source, see `realface.evaluation.metrics.figures`.
+        unreadable, faceless: paths; figures and by_size: by source and
+        by size of the face, see `realface.evaluation.metrics.figures`.
 
     Raises:
         DataError: there is no such split, or nothing in it.
@@ -36,5 +37,7 @@ def evaluate(detector: Detector, data: Path, split: str) -> dict[str, Any]:
         "data_sha256": content_hash(fingerprints(samples)),
         "realface": __version__,
         "unreadable": list(scores.unreadable),
-        "figures": by_source(scores.labels, fake, scores.sources, thresholds),
+        "faceless": list(scores.faceless),
+        "figures": by_source(scores, fake, thresholds),
+        "by_size": by_size(scores, fake, thresholds),
     }

@@ -9,24 +9,26 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import accuracy_score, classification_report, roc_auc_score
 
-from ..card import Thresholds
+from ..card import SIZE_GROUPS, Thresholds, size_group
+from .scores import Scores
 
 Figures = dict[str, Any]
 
 
-def figures(labels: np.ndarray, fake: np.ndarray, thresholds: Thresholds) -> Figures:
+def figures(labels: np.ndarray, fake: np.ndarray, judged: np.ndarray, thresholds: Thresholds) -> Figures:
     """Counts and rates of one group of pictures.
 
     Args:
         labels: (N,) int, 0 real, 1 fake.
         fake: (N,) calibrated probability of fake.
+        judged: (N,) bool, False for faces that are inconclusive whatever their probability.
         thresholds: of the detector.
 
     Returns:
         real, fake: counts; accuracy: at probability 0.5; auc; bpcer; apcer; inconclusive: shares, 0 to 1. What
         the group cannot show (an AUC without both classes, say) is None.
     """
-    called_fake, called_real = fake >= thresholds.fake_from, fake < thresholds.real_below
+    called_fake, called_real = judged & (fake >= thresholds.fake_from), judged & (fake < thresholds.real_below)
     real_rows, fake_rows = labels == 0, labels == 1
     both = bool(real_rows.any() and fake_rows.any())
     return {
@@ -40,13 +42,22 @@ def figures(labels: np.ndarray, fake: np.ndarray, thresholds: Thresholds) -> Fig
     }
 
 
-def by_source(labels: np.ndarray, fake: np.ndarray, sources: np.ndarray, thresholds: Thresholds) -> dict[str, Figures]:
-    """`figures` of all pictures ("all") and of each source that has a name."""
-    groups = {"all": figures(labels, fake, thresholds)}
-    for source in sorted(set(sources.tolist()) - {""}):
-        rows = sources == source
-        groups[source] = figures(labels[rows], fake[rows], thresholds)
-    return groups
+def by_source(scores: Scores, fake: np.ndarray, thresholds: Thresholds) -> dict[str, Figures]:
+    """`figures` of all pictures ("all") and of each source that has a name; `fake` is (N,) probability."""
+    return {"all": _of(scores, np.full(len(fake), True), fake, thresholds)} | {
+        source: _of(scores, scores.sources == source, fake, thresholds)
+        for source in sorted(set(scores.sources.tolist()) - {""})
+    }
+
+
+def by_size(scores: Scores, fake: np.ndarray, thresholds: Thresholds) -> dict[str, Figures]:
+    """`figures` of each group of `realface.card.SIZE_GROUPS` that has pictures."""
+    groups = np.array([size_group(side) for side in scores.sides.tolist()])
+    return {name: _of(scores, groups == name, fake, thresholds) for name in SIZE_GROUPS if (groups == name).any()}
+
+
+def _of(scores: Scores, rows: np.ndarray, fake: np.ndarray, thresholds: Thresholds) -> Figures:
+    return figures(scores.labels[rows], fake[rows], scores.judged[rows], thresholds)
 
 
 def table(groups: dict[str, Figures]) -> str:

@@ -19,6 +19,7 @@ class NotebookSmall(Network):
 
     input_size: ClassVar[int] = 128
     defaults: ClassVar[dict[str, Any]] = {
+        "framing": "centre-square",
         "schedule": "plateau",
         "degradations": 0.0,
         "balance": "none",

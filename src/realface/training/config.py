@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ConfigError
+from ..faces import FRAMINGS, Framing
 from ..networks import find
 
 SCHEDULES = ("cosine", "plateau", "constant")
@@ -33,6 +34,8 @@ class Config:
         batch_size: pictures a step.
         learning_rate, weight_decay: of AdamW.
         schedule: "cosine" to zero, "plateau" (a fifth of the rate after two epochs without gain), "constant".
+        framing: what of a picture is judged: "face" (the standard crop of the face that is found) or
+            "centre-square" (nothing is searched for).
         max_bpcer, max_apcer: the threshold policy, see `realface.card.Policy`.
         workers: processes that decode and degrade pictures.
         licence: terms of the detector, stored in its file.
@@ -51,6 +54,7 @@ class Config:
     learning_rate: float = 1e-3
     weight_decay: float = 0.01
     schedule: str = "cosine"
+    framing: Framing = "face"
     max_bpcer: float = 0.01
     max_apcer: float = 0.05
     workers: int = 2
@@ -61,6 +65,7 @@ class Config:
             "seed": self.seed >= 0,
             "schedule": self.schedule in SCHEDULES,
             "balance": self.balance in BALANCES,
+            "framing": self.framing in FRAMINGS,
             "views": self.views >= 1,
             "degradations": 0 <= self.degradations <= 1,
             "epochs": self.epochs >= 1,
@@ -74,7 +79,7 @@ class Config:
         }
         for name, fine in checks.items():
             if not fine:
-                allowed = {"schedule": SCHEDULES, "balance": BALANCES}.get(name)
+                allowed = {"schedule": SCHEDULES, "balance": BALANCES, "framing": FRAMINGS}.get(name)
                 hint = f"; it is one of {', '.join(allowed)}" if allowed else ""
                 raise ConfigError(f"{name} cannot be {getattr(self, name)!r}{hint}")
 

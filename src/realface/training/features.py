@@ -10,13 +10,14 @@ import torch
 from filelock import FileLock
 
 from ..data import Sample
+from ..faces import Framing
 from ..networks.base import Network
 from ..paths import cache_dir, write_whole
 from ..progress import track
 from .pictures import Pictures, batches
 
 BATCH = 32
-_RECIPE = 1  # raise when degradations, crop or resampling change, so that old caches are not used
+_RECIPE = 2  # raise when degradations, crop or resampling change, so that old caches are not used
 
 
 def cached_features(
@@ -25,6 +26,7 @@ def cached_features(
     lines: Sequence[str],
     *,
     view: int,
+    framing: Framing,
     strength: float,
     seed: int,
     workers: int,
@@ -36,19 +38,26 @@ def cached_features(
     `lines`, the fingerprints of the samples in their order.
 
     Returns:
-        (len(samples), F) float16, memory-mapped; a row of NaN stands for a picture that could not be read.
+        (len(samples), F) float16, memory-mapped; a row of NaN stands for a picture that could not be read or shows
+        no face.
     """
     strength = strength if view else 0.0
-    folder = cache_dir("features") / _key(network, lines, strength, seed if view else 0)
+    folder = cache_dir("features") / _key(network, lines, framing, strength, seed if view else 0)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"view{view}.npy"
     with FileLock(folder / f"view{view}.lock"):  # another run may want the same features
-        _fill(path, network, samples, strength, (seed, view), workers)
+        _fill(path, network, samples, framing, strength, (seed, view), workers)
     return np.lib.format.open_memmap(path, "r")
 
 
 def _fill(
-    path: Path, network: Network, samples: Sequence[Sample], strength: float, seed: tuple[int, int], workers: int
+    path: Path,
+    network: Network,
+    samples: Sequence[Sample],
+    framing: Framing,
+    strength: float,
+    seed: tuple[int, int],
+    workers: int,
 ) -> None:
     done_path = path.with_suffix(".done")
     done = int(done_path.read_text()) if done_path.exists() else 0
@@ -60,7 +69,7 @@ def _fill(
         width = network.features(torch.zeros(1, 3, network.input_size, network.input_size, device=device)).shape[1]
     shape = (len(samples), width)
     table = np.lib.format.open_memmap(path, "r+" if done else "w+", np.float16, shape)
-    pictures = Pictures(samples, network.input_size, strength, seed, loud=True)
+    pictures = Pictures(samples, network.input_size, framing, strength, seed, loud=True)
     loader = batches(pictures, BATCH, workers, range(done, len(samples)))
     for pixels, rows in track(loader, f"features, view {seed[1]}"):
         end = min(done + BATCH, len(samples))
@@ -82,8 +91,8 @@ def has_bfloat16() -> bool:
     return torch.cuda.is_available() or torch.cpu._is_avx512_bf16_supported()
 
 
-def _key(network: Network, lines: Sequence[str], strength: float, seed: int) -> str:
-    digest = hashlib.sha256(json.dumps([_RECIPE, list(lines), strength, seed]).encode())
+def _key(network: Network, lines: Sequence[str], framing: Framing, strength: float, seed: int) -> str:
+    digest = hashlib.sha256(json.dumps([_RECIPE, list(lines), framing, strength, seed]).encode())
     for name, value in network.state_dict().items():
         if not name.startswith("head."):
             digest.update(name.encode() + value.cpu().numpy().tobytes())

@@ -9,18 +9,20 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from ..data import Sample
-from ..data.crops import read_crop
+from ..data.crops import network_input, read_face
 from ..errors import ImageError
+from ..faces import Framing
 
 log = logging.getLogger(__name__)
 
 
 class Pictures(Dataset[tuple[Tensor, int] | None]):
-    """Samples as ((3, size, size) uint8, row number); None where a file cannot be read.
+    """Samples as ((3, size, size) uint8, row number); None where a file cannot be read or shows no face.
 
     Args:
         samples: the pictures.
         size: input side of the network.
+        framing: what of a picture is its face.
         strength: chance factor of `degrade.random_history`; 0 gives the pictures as they are.
         seed: two numbers (run, epoch) that, with the position, fix what happens to each picture.
         rows: which samples, in which order; one drawn twice has another random history each time.
@@ -31,13 +33,15 @@ class Pictures(Dataset[tuple[Tensor, int] | None]):
         self,
         samples: Sequence[Sample],
         size: int,
+        framing: Framing,
         strength: float,
         seed: tuple[int, int],
         *,
         rows: Sequence[int] | None = None,
         loud: bool = False,
     ) -> None:
-        self.samples, self.size, self.strength, self.seed, self.loud = samples, size, strength, seed, loud
+        self.samples, self.size, self.framing = samples, size, framing
+        self.strength, self.seed, self.loud = strength, seed, loud
         self.rows: Sequence[int] = range(len(samples)) if rows is None else rows
 
     def __len__(self) -> int:
@@ -46,11 +50,12 @@ class Pictures(Dataset[tuple[Tensor, int] | None]):
     def __getitem__(self, position: int) -> tuple[Tensor, int] | None:
         row = self.rows[position]
         try:
-            crop = read_crop(self.samples[row].path, self.size, self.strength, (*self.seed, position))
+            face = read_face(self.samples[row].path, self.framing)
         except ImageError as error:
             if self.loud:
                 log.warning("left out: %s (%s)", self.samples[row].path, error)
             return None
+        crop = network_input(face.pixels, self.size, self.strength, (*self.seed, position))
         return torch.from_numpy(np.array(crop)).permute(2, 0, 1), row  # a copy: torch wants writable memory
 
 

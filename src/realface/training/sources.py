@@ -64,7 +64,13 @@ class Source:
         if self.views is not None:
             return DataLoader(_Features(self.views, rows, (config.seed, epoch)), config.batch_size)
         pictures = Pictures(
-            self.samples, self.size, config.degradations, (config.seed, epoch), rows=rows, loud=epoch == 1
+            self.samples,
+            self.size,
+            config.framing,
+            config.degradations,
+            (config.seed, epoch),
+            rows=rows,
+            loud=epoch == 1,
         )
         return batches(pictures, config.batch_size, config.workers)
 

@@ -15,8 +15,8 @@ from ..data.layouts import content_hash, fingerprints
 from ..detector import Detector
 from ..errors import DataError
 from ..evaluation.figures import confusion_plot, curves_plot
-from ..evaluation.metrics import Figures, by_source, report
-from ..evaluation.scores import Scores, score
+from ..evaluation.metrics import by_size, by_source, report
+from ..evaluation.scores import score
 from ..networks import build
 from ..networks.base import Network
 from ..paths import write_whole
@@ -92,6 +92,7 @@ def _source(network: Network, config: Config, samples: list[Sample], lines: list
             samples,
             lines,
             view=view,
+            framing=config.framing,
             strength=config.degradations,
             seed=config.seed,
             workers=config.workers,
@@ -106,7 +107,9 @@ def _finish(
 ) -> Path:
     """Calibrate the exported graph itself on the valid split, measure it on test, and write the detector file."""
     name = run.resolve().name
-    card = Card(name, __version__, config.network, Preprocessing(network.input_size), licence=config.licence)
+    card = Card(
+        name, __version__, config.network, Preprocessing(network.input_size, config.framing), licence=config.licence
+    )
     graph = export(network, card)
     detector = Detector(graph)
     scores = score(detector, splits["valid"], "calibrating, pictures as they are")
@@ -131,23 +134,19 @@ def _finish(
             "sources": sorted({s.source for s in splits["train"]} - {""}),
         },
     )
-    card = replace(card, metrics={"valid": _figures(scores, Detector(with_card(graph, card)))})
+    card = replace(card, metrics={"valid": by_source(scores, detector.probabilities(scores.logits), card.thresholds)})
     path = run / "detector.onnx"
     write_whole(path, with_card(graph, card))
     if splits["test"]:
         detector = Detector(with_card(graph, card))
         tested = score(detector, splits["test"], "measuring on the test split")
-        figures = _figures(tested, detector)
-        write_whole(path, with_card(graph, replace(card, metrics=card.metrics | {"test": figures})))
         fake = detector.probabilities(tested.logits)
+        figures = by_source(tested, fake, card.thresholds)
+        measured = {"test": figures, "test_by_size": by_size(tested, fake, card.thresholds)}
+        write_whole(path, with_card(graph, replace(card, metrics=card.metrics | measured)))
         (run / "report.txt").write_text(report(tested.labels, fake), encoding="utf-8")
         (run / "evaluation.json").write_text(json.dumps(figures, indent=1), encoding="utf-8")
         confusion_plot(tested.labels, fake, run / "confusion.png")
     else:
         log.warning("there is no test split: no report and no confusion matrix")
     return path
-
-
-def _figures(scores: Scores, detector: Detector) -> dict[str, Figures]:
-    fake = detector.probabilities(scores.logits)
-    return by_source(scores.labels, fake, scores.sources, detector.card.thresholds)

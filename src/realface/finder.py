@@ -1,0 +1,110 @@
+"""Find faces: boxes and five landmarks, by YuNet in ONNX Runtime.
+
+Wu, Peng and Yu 2023, "YuNet: A Tiny Millisecond-level Face Detector", Machine Intelligence Research 20. The weights are
+those of the OpenCV Zoo (MIT); `weights/finder/LICENCE.txt` says where they come from and what was changed.
+"""
+
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+
+import numpy as np
+import onnxruntime as ort
+from PIL import Image
+
+SIDES = (640, 256)
+"""Longest sides, in pixels, at which a picture is searched: the next only where the one before shows no face."""
+BIG_SIDE = 1280
+"""The first side for pictures larger than this, so that the small faces of group pictures are found."""
+SCORE = 0.6
+OVERLAP = 0.3
+MAX_FACES = 200
+_STRIDES = (8, 16, 32)
+
+
+@dataclass(frozen=True)
+class Found:
+    """A face in a picture, in pixels of the picture.
+
+    Attributes:
+        box: left, top, right, bottom.
+        landmarks: (5, 2) x and y of the eyes, the tip of the nose and the corners of the mouth, each pair from left to
+            right as they stand in the picture.
+        score: how sure the finder is, 0 to 1.
+    """
+
+    box: tuple[float, float, float, float]
+    landmarks: np.ndarray
+    score: float
+
+
+def find(picture: np.ndarray) -> list[Found]:
+    """The faces in a (height, width, 3) uint8 RGB picture, the largest first; at most 200."""
+    longest = max(picture.shape[:2])
+    sides = (BIG_SIDE, *SIDES) if longest > BIG_SIDE else SIDES
+    tried = set()
+    for side in sides:
+        scale = min(1.0, side / longest)
+        if scale not in tried and (found := _at_scale(picture, scale)):
+            return found
+        tried.add(scale)
+    return []
+
+
+def _at_scale(picture: np.ndarray, scale: float) -> list[Found]:
+    height, width = picture.shape[:2]
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    small = picture
+    if scale < 1:
+        small = np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0))
+    h, w = small.shape[:2]
+    canvas = np.zeros((1, 3, -(-h // 32) * 32, -(-w // 32) * 32), np.float32)
+    canvas[0, :, :h, :w] = small[:, :, ::-1].transpose(2, 0, 1)  # the network takes BGR, 0 to 255
+    session = _session()
+    outputs = dict(zip((o.name for o in session.get_outputs()), session.run(None, {"input": canvas}), strict=True))
+    scores, boxes, points = (np.concatenate(part) for part in zip(*_decoded(outputs, canvas.shape[3]), strict=True))
+    order = np.argsort(-scores)[: 5 * MAX_FACES]
+    order = order[scores[order] >= SCORE]
+    ratio = np.array([width / w, height / h])
+    found: list[Found] = []
+    kept: list[np.ndarray] = []
+    for row in order:
+        box = boxes[row]
+        if all(_overlap(box, other) < OVERLAP for other in kept):
+            kept.append(box)
+            left, top, right, bottom = (box.reshape(2, 2) * ratio).ravel().tolist()
+            found.append(Found((left, top, right, bottom), points[row] * ratio, float(scores[row])))
+    found.sort(key=lambda face: (face.box[0] - face.box[2]) * (face.box[3] - face.box[1]))
+    return found[:MAX_FACES]
+
+
+def _decoded(outputs: dict[str, np.ndarray], width: int) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Scores (N,), corners (N, 4) and landmarks (N, 5, 2) of each stride's grid, in pixels of the canvas."""
+    levels = []
+    for stride in _STRIDES:
+        score = np.sqrt(outputs[f"cls_{stride}"][0, :, 0].clip(0, 1) * outputs[f"obj_{stride}"][0, :, 0].clip(0, 1))
+        rows, columns = np.divmod(np.arange(len(score)), width // stride)
+        grid = np.stack([columns, rows], 1).astype(np.float32)
+        raw = outputs[f"bbox_{stride}"][0]
+        centre = (grid + raw[:, :2]) * stride
+        half = np.exp(raw[:, 2:].clip(-10, 10)) * stride / 2
+        points = (grid[:, None] + outputs[f"kps_{stride}"][0].reshape(-1, 5, 2)) * stride
+        levels.append((score, np.concatenate([centre - half, centre + half], 1), points))
+    return levels
+
+
+def _overlap(one: np.ndarray, other: np.ndarray) -> float:
+    """Intersection over union of two boxes, or over the smaller one where that lies within the other."""
+    sides = np.minimum(one[2:], other[2:]) - np.maximum(one[:2], other[:2])
+    if (sides <= 0).any():
+        return 0.0
+    shared, areas = sides.prod(), [(box[2:] - box[:2]).prod() for box in (one, other)]
+    return float(shared / (sum(areas) - shared))
+
+
+@cache
+def _session() -> ort.InferenceSession:
+    options = ort.SessionOptions()
+    options.log_severity_level = 4
+    path = resources.files("realface") / "weights" / "finder" / "yunet.onnx"
+    return ort.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
