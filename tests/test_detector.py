@@ -14,7 +14,7 @@ from conftest import brightness_detector, encoded, grey
 from PIL import Image
 from skimage.data import astronaut
 
-from realface import Claim, Detector, Face, ImageError, Limits, Probability, Problem, Verdict, errors
+from realface import Claim, Crop, Detector, Face, ImageError, Limits, Probability, Problem, Verdict, errors
 from realface.card import Calibration, Thresholds
 from realface.results import overall
 
@@ -216,7 +216,17 @@ class TestResults:
             "sha256": verdict.sha256,
             "status": "ok",
             "verdict": "fake",
-            "faces": [{"box": [8, 0, 64, 64], "verdict": "fake", "probability": {"real": 1 - fake, "fake": fake}}],
+            "faces": [
+                {
+                    "box": [8, 0, 64, 64],
+                    "verdict": "fake",
+                    "probability": {"real": 1 - fake, "fake": fake},
+                    "crop": {"box": [8, 0, 64, 64], "roll": 0.0},
+                    "reason": None,
+                    "heatmap": None,
+                    "stability": None,
+                }
+            ],
             "error": None,
             "detector": {"name": "brightness", "version": "1", "sha256": detector.id.sha256},
             "provenance": [],
@@ -269,5 +279,5 @@ class TestResults:
         ],
     )
     def test_overall(self, answers: list[str], wanted: str | None) -> None:
-        faces = tuple(Face((0, 0, 1, 1), answer, Probability(0.5, 0.5)) for answer in answers)  # type: ignore[arg-type]
+        faces = tuple(Face((0, 0, 1, 1), answer, Probability(0.5, 0.5), Crop((0, 0, 1, 1))) for answer in answers)  # type: ignore[arg-type]
         assert overall(faces) == wanted

@@ -8,19 +8,21 @@ import pytest
 from conftest import encoded, grey
 
 from realface import Detector
-from realface.card import Thresholds
+from realface.card import SIZE_GROUPS, Thresholds
 from realface.data import read_data
 from realface.errors import DataError
 from realface.evaluation.evaluate import evaluate
-from realface.evaluation.metrics import by_source, figures, report, table
-from realface.evaluation.scores import score
+from realface.evaluation.metrics import by_size, by_source, figures, report, table
+from realface.evaluation.scores import Scores, score
 
 LABELS = np.array([0, 0, 0, 0, 1, 1, 1, 1])
 FAKE = np.array([0.1, 0.3, 0.6, 0.9, 0.1, 0.6, 0.7, 0.95])
+ALL = np.full(8, True)
+SCORES = Scores(LABELS, FAKE, np.array(["a", "b"] * 4), np.array([64, 127, 128, 255, 256, 511, 512, 4000]), ALL, (), ())
 
 
 def test_figures_by_hand() -> None:
-    got = figures(LABELS, FAKE, Thresholds(0.2, 0.8))
+    got = figures(LABELS, FAKE, ALL, Thresholds(0.2, 0.8))
     assert got["real"] == got["fake"] == 4
     assert got["accuracy"] == 5 / 8
     assert got["bpcer"] == 1 / 4
@@ -31,17 +33,27 @@ def test_figures_by_hand() -> None:
 
 
 def test_what_one_class_cannot_show_is_none() -> None:
-    got = figures(LABELS[:4], FAKE[:4], Thresholds(0.2, 0.8))
+    got = figures(LABELS[:4], FAKE[:4], ALL[:4], Thresholds(0.2, 0.8))
     assert (got["auc"], got["apcer"], got["bpcer"], got["accuracy"]) == (None, None, 0.25, 0.5)
     assert "| - |" in table({"only real": got})
 
 
 def test_sources_add_up() -> None:
-    sources = np.array(["a", "b"] * 4)
-    got = by_source(LABELS, FAKE, sources, Thresholds(0.2, 0.8))
+    got = by_source(SCORES, FAKE, Thresholds(0.2, 0.8))
     assert list(got) == ["all", "a", "b"]
     assert got["a"]["real"] + got["b"]["real"] == got["all"]["real"]
     assert table(got).count("\n") == 4
+
+
+def test_faces_that_cannot_be_judged_are_inconclusive_whatever_their_probability() -> None:
+    got = figures(LABELS, FAKE, FAKE < 0.9, Thresholds(0.2, 0.8))
+    assert (got["bpcer"], got["apcer"], got["inconclusive"]) == (0, 1 / 4, 6 / 8)
+    assert got["accuracy"] == 5 / 8
+
+
+def test_faces_are_grouped_by_their_native_size() -> None:
+    got = by_size(SCORES, FAKE, Thresholds(0.2, 0.8))
+    assert {name: row["real"] + row["fake"] for name, row in got.items()} == dict.fromkeys(SIZE_GROUPS, 2)
 
 
 def test_the_report_names_both_classes() -> None:

@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageFilter
 from skimage.data import astronaut
 
 from realface import faces
+from realface.finder import find
+from realface.results import Box, Crop
 
 
 @pytest.mark.parametrize(
@@ -21,14 +23,14 @@ from realface import faces
         (33, 32, (0, 0, 32, 32)),
     ],
 )
-def test_centre_square(width: int, height: int, box: faces.Box) -> None:
-    assert faces.centre_square(np.zeros((height, width, 3), np.uint8)) == box
+def test_centre_square(width: int, height: int, box: Box) -> None:
+    assert faces.centre_square(np.zeros((height, width, 3), np.uint8)) == Crop(box)
 
 
 @settings(max_examples=100, deadline=None, derandomize=True, database=None)
 @given(st.integers(1, 5000), st.integers(1, 5000))
 def test_centre_square_is_the_largest_centred_one(width: int, height: int) -> None:
-    box = faces.centre_square(np.broadcast_to(np.uint8(0), (height, width, 3)))
+    box = faces.centre_square(np.broadcast_to(np.uint8(0), (height, width, 3))).box
     left, top, side, other = box
     assert side == other == min(width, height)
     assert 0 <= width - side - 2 * left <= 1
@@ -38,8 +40,7 @@ def test_centre_square_is_the_largest_centred_one(width: int, height: int) -> No
 
 def test_cut_is_exact() -> None:
     image = np.arange(40 * 50 * 3, dtype=np.uint32).astype(np.uint8).reshape(40, 50, 3)
-    assert np.array_equal(faces.cut(image, (3, 7, 32, 30)), image[7:37, 3:35])
-    assert np.array_equal(faces.cut(image, (0, 0, 50, 40)), image)
+    assert np.array_equal(faces.cut(image, Crop((3, 7, 30, 30))), image[7:37, 3:33])
     assert faces.cut(image, faces.centre_square(image)).shape == (40, 40, 3)
 
 
@@ -75,3 +76,84 @@ def test_resample_shrinks_without_aliasing() -> None:
     small = faces.resample(np.repeat(checks[..., None], 3, 2).astype(np.uint8), 32)
     assert np.abs(small.astype(int) - 127).max() <= 3
     assert (faces.resample(np.full((256, 256, 3), 77, np.uint8), 32) == 77).all()
+
+
+PORTRAIT = astronaut()[:300, 90:390]
+"""A head and shoulders: the face is 100 pixels high, well inside."""
+
+
+def tilted(degrees: float) -> np.ndarray:
+    return np.asarray(Image.fromarray(PORTRAIT).rotate(-degrees, Image.Resampling.BICUBIC, fillcolor=(120, 120, 120)))
+
+
+def only(picture: np.ndarray) -> faces.Candidate:
+    [found] = faces.candidates(picture)
+    return found
+
+
+def test_the_standard_crop_is_framed_as_in_ffhq() -> None:
+    """Eyes and mouth of FFHQ's crops lie at about 0.48 and 0.72 of the height, the eyes 0.25 of the width apart."""
+    found = only(PORTRAIT)
+    left, top, side, _ = found.crop.box
+    [face] = find(PORTRAIT)
+    eyes, mouth = (face.landmarks[rows].mean(0) for rows in (slice(2), slice(3, 5)))
+    assert (np.array([eyes[0] - left, eyes[1] - top]) / side).tolist() == pytest.approx([0.5, 0.48], abs=0.04)
+    assert (mouth[1] - top) / side == pytest.approx(0.72, abs=0.05)
+    assert np.array_equal(found.pixels, PORTRAIT[top : top + side, left : left + side])
+    assert found.reason is None
+
+
+@pytest.mark.parametrize("shift", [(0, 0), (7, 0), (0, 5), (6, 4)])
+def test_a_picture_that_is_a_standard_crop_is_taken_whole(shift: tuple[int, int]) -> None:
+    left, top, side, _ = only(PORTRAIT).crop.box
+    whole = astronaut()[top + shift[1] : top + shift[1] + side, 90 + left + shift[0] : 90 + left + shift[0] + side]
+    found = only(whole)
+    assert found.crop == Crop((0, 0, side, side))
+    assert np.array_equal(found.pixels, whole)
+
+
+@pytest.mark.parametrize("degrees", [-40, -30, 30, 40])
+def test_a_tilted_head_is_turned_upright(degrees: float) -> None:
+    found = only(tilted(degrees))
+    assert found.crop.roll == pytest.approx(degrees + 5, abs=8)  # her head leans by about 5 itself
+    assert only(np.ascontiguousarray(found.pixels)).crop.roll == 0
+
+
+def test_a_head_tilted_a_little_is_not_resampled() -> None:
+    picture = tilted(-8)
+    found = only(picture)
+    left, top, side, _ = found.crop.box
+    assert found.crop.roll == 0
+    assert np.array_equal(found.pixels, picture[top : top + side, left : left + side])
+
+
+@settings(max_examples=40, deadline=None, derandomize=True, database=None)
+@given(st.integers(40, 300), st.integers(40, 300), st.lists(st.floats(-50, 350), min_size=10, max_size=10))
+def test_any_landmarks_give_a_crop_within_the_picture(width: int, height: int, points: list[float]) -> None:
+    picture = PORTRAIT[:height, :width]
+    crop = faces.crop_for(picture, np.array(points).reshape(5, 2))
+    left, top, side, other = crop.box
+    assert side == other >= 1
+    assert 0 <= left <= width - side
+    assert 0 <= top <= height - side
+    assert faces.cut(picture, crop).shape == (side, side, 3)
+
+
+def test_why_a_face_cannot_be_judged() -> None:
+    image = Image.fromarray(PORTRAIT)
+    small = Image.new("RGB", (300, 300), (90, 110, 130))
+    small.paste(image.resize((100, 100), Image.Resampling.LANCZOS), (100, 100))
+    assert only(np.asarray(small)).reason == "too_small"
+    assert only(np.asarray(image.filter(ImageFilter.GaussianBlur(6)))).reason == "too_blurred"
+    assert only(np.asarray(image.filter(ImageFilter.GaussianBlur(1.5)))).reason is None
+
+
+def test_a_nose_beside_the_eyes_is_a_head_turned_away() -> None:
+    ahead = np.array([[10, 10], [30, 10], [20, 20], [12, 30], [28, 30]], float)
+    aside = ahead.copy()
+    aside[2] = [38, 20]
+    assert faces._reason(ahead, 1.0, PORTRAIT) is None
+    assert faces._reason(ahead, 0.6, PORTRAIT) == "cut_off"
+    assert faces._reason(aside, 1.0, PORTRAIT) == "turned_away"
+    turn = np.array([[0, -1], [1, 0]])  # tilting the head by a right angle changes nothing
+    assert faces._reason(aside @ turn, 1.0, PORTRAIT) == "turned_away"

@@ -162,11 +162,11 @@ def test_training_that_diverges_says_so(tiny: None, faces: Path, tmp_path: Path)
 
 def test_one_picture_drawn_twice_has_two_histories(faces: Path) -> None:
     samples = [s for s in read_data(faces) if s.split == "test"]
-    pictures = Pictures(samples, 32, 1.0, (0, 1), rows=[3, 3, 4])
+    pictures = Pictures(samples, 32, "centre-square", 1.0, (0, 1), rows=[3, 3, 4])
     items = [item for item in (pictures[i] for i in range(3)) if item is not None]
     assert [row for _, row in items] == [3, 3, 4]
     assert not torch.equal(items[0][0], items[1][0])
-    again = Pictures(samples, 32, 1.0, (0, 1), rows=[3, 3, 4])[1]
+    again = Pictures(samples, 32, "centre-square", 1.0, (0, 1), rows=[3, 3, 4])[1]
     assert again is not None
     assert torch.equal(again[0], items[1][0])
 

@@ -31,11 +31,13 @@ class Found:
         landmarks: (5, 2) x and y of the eyes, the tip of the nose and the corners of the mouth, each pair from left to
             right as they stand in the picture.
         score: how sure the finder is, 0 to 1.
+        size: larger side of the box in pixels of the picture that was searched, which may be a smaller one.
     """
 
     box: tuple[float, float, float, float]
     landmarks: np.ndarray
     score: float
+    size: float
 
 
 def find(picture: np.ndarray) -> list[Found]:
@@ -72,8 +74,9 @@ def _at_scale(picture: np.ndarray, scale: float) -> list[Found]:
         box = boxes[row]
         if all(_overlap(box, other) < OVERLAP for other in kept):
             kept.append(box)
+            extent = float((box[2:] - box[:2]).max())
             left, top, right, bottom = (box.reshape(2, 2) * ratio).ravel().tolist()
-            found.append(Found((left, top, right, bottom), points[row] * ratio, float(scores[row])))
+            found.append(Found((left, top, right, bottom), points[row] * ratio, float(scores[row]), extent))
     found.sort(key=lambda face: (face.box[0] - face.box[2]) * (face.box[3] - face.box[1]))
     return found[:MAX_FACES]
 

@@ -15,6 +15,7 @@ class Network(nn.Module):
     Attributes:
         input_size: side in pixels of the square picture it takes.
         mean, std: per-channel normalisation of pixels in [0, 1], applied inside the network.
+        explains: whether `explain` says where in the picture the evidence lies.
         pretrained: whether `load_pretrained` has published weights to start from.
         defaults: training settings that differ from those of `realface.training.config.Config`.
     """
@@ -22,6 +23,7 @@ class Network(nn.Module):
     input_size: ClassVar[int]
     mean: ClassVar[tuple[float, float, float]] = (0.0, 0.0, 0.0)
     std: ClassVar[tuple[float, float, float]] = (1.0, 1.0, 1.0)
+    explains: ClassVar[bool] = False
     pretrained: ClassVar[bool] = False
     defaults: ClassVar[dict[str, Any]] = {}
     _mean: Tensor
@@ -47,6 +49,10 @@ class Network(nn.Module):
     def forward(self, pixels: Tensor) -> Tensor:
         """(N, 3, S, S) float pixels in [0, 1] to (N,) logits, positive for fake."""
         return self.classify(self.features(pixels))
+
+    def explain(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, 3, S, S) float pixels in [0, 1] to (N,) logits and what each cell of a grid adds to them, (N, G, G)."""
+        raise NotImplementedError(f"{type(self).__name__} does not say where its evidence lies")
 
     def fits_int4(self) -> bool:
         """Whether the weights of its linear layers can be stored in 4 bits without changing what it computes."""

@@ -51,6 +51,7 @@ class ClipB16(Network):
     input_size: ClassVar[int] = 224
     mean = (0.48145466, 0.4578275, 0.40821073)
     std = (0.26862954, 0.26130258, 0.27577711)
+    explains = True
     pretrained = True
     defaults: ClassVar[dict[str, Any]] = {"freeze": True, "batch_size": 128, "epochs": 60, "patience": 15}
 
@@ -67,18 +68,45 @@ class ClipB16(Network):
         self.head = nn.Sequential(nn.BatchNorm1d(size, affine=False), nn.Dropout(0.2), nn.Linear(size, 1))
         self._round_weights()
 
-    def features(self, pixels: Tensor) -> Tensor:
+    def tapped(self, pixels: Tensor) -> list[Tensor]:
+        """The (N, 197, 768) tokens after each of the blocks the head looks at, the class token first."""
         x = self.patches(self.normalise(pixels)).flatten(2).transpose(1, 2)  # (N, 196, 768)
         x = torch.cat([self.class_token.expand(x.shape[0], 1, -1), x], 1) + self.positions
         x = self.norm(x)
-        pooled = []
+        found = []
         for i, block in enumerate(self.blocks):
             x = block(x)
             if i in TAPPED:
-                patches = x[:, 1:]
-                centred = patches - patches.mean(1, keepdim=True)
-                pooled += [x[:, 0], patches.mean(1), (centred.square().mean(1) + 1e-8).sqrt()]
-        return torch.cat(pooled, 1)  # (N, 6912)
+                found.append(x)
+        return found
+
+    def features(self, pixels: Tensor) -> Tensor:
+        return pooled(self.tapped(pixels))
+
+    def explain(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits and their exact sum over the 14 x 14 patches, (N, 14, 14).
+
+        A class activation map (Zhou et al. 2016, "Learning Deep Features for Discriminative Localization"): the head is
+        linear, a mean is a sum over patches, and so is a deviation, as variance over deviation. What the class token
+        and the bias add has no place in the picture and is spread evenly.
+        """
+        tapped = self.tapped(pixels)
+        logits = self.classify(pooled(tapped))
+        norm, linear = self.head[0], self.head[2]
+        assert isinstance(norm, nn.BatchNorm1d)
+        assert isinstance(linear, nn.Linear)
+        assert norm.running_var is not None
+        slopes = linear.weight[0] / (norm.running_var + norm.eps).sqrt()  # (6912,)
+        cells = torch.zeros_like(tapped[0][:, 1:, 0])  # (N, 196)
+        for tokens, of_block in zip(tapped, slopes.view(len(TAPPED), 3, WIDTH), strict=True):
+            patches = tokens[:, 1:]
+            centred = patches - patches.mean(1, keepdim=True)
+            deviation = (centred.square().mean(1, keepdim=True) + 1e-8).sqrt()
+            cells = cells + patches @ of_block[1] + (centred.square() / deviation) @ of_block[2]
+        cells = cells / cells.shape[1]
+        cells = cells + (logits - cells.sum(1)).unsqueeze(1) / cells.shape[1]
+        side = self.input_size // PATCH
+        return logits, cells.view(-1, side, side)
 
     def classify(self, features: Tensor) -> Tensor:
         logits: Tensor = self.head(features)
@@ -102,6 +130,16 @@ class ClipB16(Network):
     def _round_weights(self) -> None:
         for weight in self._weights():
             weight.copy_(round_to_int4(weight))
+
+
+def pooled(tapped: list[Tensor]) -> Tensor:
+    """Class token, mean and deviation of the patches of each (N, 197, 768): (N, 6912)."""
+    parts = []
+    for tokens in tapped:
+        patches = tokens[:, 1:]
+        centred = patches - patches.mean(1, keepdim=True)
+        parts += [tokens[:, 0], patches.mean(1), (centred.square().mean(1) + 1e-8).sqrt()]
+    return torch.cat(parts, 1)
 
 
 def round_to_int4(weight: Tensor) -> Tensor:

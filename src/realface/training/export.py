@@ -4,6 +4,7 @@ import logging
 import tempfile
 import warnings
 from pathlib import Path
+from typing import Any
 
 import onnx
 import torch
@@ -23,15 +24,16 @@ class _Graph(nn.Module):
         super().__init__()
         self.network = network
 
-    def forward(self, pixels: Tensor) -> Tensor:
-        logits: Tensor = self.network(pixels.permute(0, 3, 1, 2).float() / 255)
-        return logits
+    def forward(self, pixels: Tensor) -> Any:
+        pixels = pixels.permute(0, 3, 1, 2).float() / 255
+        return self.network.explain(pixels) if self.network.explains else self.network(pixels)
 
 
 def export(network: Network, card: Card) -> bytes:
     """The network and its card as the bytes of one `.onnx` file.
 
-    The graph takes `pixels`, (N, size, size, 3) uint8 RGB, and gives `logit`, (N,) float32. Linear layers whose
+    The graph takes `pixels`, (N, size, size, 3) uint8 RGB, and gives `logit`, (N,) float32, and, of
+    networks that say where their evidence lies, `evidence`, (N, G, G) float32. Linear layers whose
     weights fit (`Network.fits_int4`) are stored in 4 bits, in runs of 32 inputs with a scale each.
     """
     network = network.cpu().eval()
@@ -47,7 +49,7 @@ def export(network: Network, card: Card) -> bytes:
             (pixels,),
             path,
             input_names=["pixels"],
-            output_names=["logit"],
+            output_names=["logit", "evidence"] if network.explains else ["logit"],
             dynamic_shapes={"pixels": {0: batch}},
             opset_version=OPSET,
             external_data=False,
