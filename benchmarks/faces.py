@@ -1,0 +1,143 @@
+"""How well faces are found and cut, and what that costs.
+
+    python benchmarks/faces.py DATA [--out results/faces.json]
+
+On labelled faces (any layout of `realface train`): the share of each source's pictures whose main face is found, and
+the bundled detector's figures on the test split of the 140k sources three ways: the ready-made crops as they are, the
+crops through the face finder, and pasted into photographs of 1,600 x 1,200 pixels. Beside that: faces "found" in
+generated pictures that hold none, and the time for a picture of 640 x 480.
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import skimage
+from PIL import Image, ImageDraw
+
+from realface import Detector, __version__, faces, images
+from realface.data import Sample, read_data
+from realface.evaluation.metrics import figures
+from realface.finder import find
+from realface.progress import track
+
+FACELESS = 2000
+SCENES = ("coffee", "rocket", "chelsea")  # photographs without people that come with scikit-image
+
+
+def recall(samples: list[Sample]) -> dict[str, dict[str, float]]:
+    """By source: pictures, and the share of them in which a face is found that is as large as the picture suggests.
+
+    The main face of a labelled picture lies around its middle: a face that does not cover the centre of the picture's
+    middle half is not taken for it.
+    """
+    total: Counter[str] = Counter()
+    hits: Counter[str] = Counter()
+    for sample in track(samples, "finding faces"):
+        picture = images.load(sample.path)
+        total[sample.source] += 1
+        if found := find(picture):
+            height, width = picture.shape[:2]
+            left, top, right, bottom = found[0].box
+            x, y = (left + right) / 2 / width, (top + bottom) / 2 / height
+            hits[sample.source] += 0.25 <= x <= 0.75 and 0.1 <= y <= 0.75
+    return {name: {"pictures": n, "found": round(hits[name] / n, 4)} for name, n in sorted(total.items())}
+
+
+def faceless(count: int) -> float:
+    """The share of generated pictures of shapes, stripes and noise in which a face is found."""
+    rng = np.random.default_rng(0)
+    wrong = 0
+    for _ in track(range(count), "looking where there is no face"):
+        coarse = rng.integers(0, 256, (*rng.integers(2, 12, 2), 3), dtype=np.uint8)
+        size = tuple(rng.integers(200, 700, 2).tolist())
+        image = Image.fromarray(coarse).resize(size, Image.Resampling(int(rng.integers(0, 4))))
+        draw = ImageDraw.Draw(image)
+        for _ in range(int(rng.integers(0, 25))):
+            x, y = rng.integers(-50, 600, 2).tolist()
+            w, h = rng.integers(5, 300, 2).tolist()
+            shape = (draw.ellipse, draw.rectangle, draw.arc)[int(rng.integers(0, 3))]
+            colour = tuple(rng.integers(0, 256, 3).tolist())
+            shape((x, y, x + w, y + h), *((0, 360) if shape == draw.arc else ()), fill=colour)
+        noisy = np.asarray(image) + rng.normal(0, rng.uniform(0, 20), (size[1], size[0], 3))
+        wrong += bool(find(noisy.clip(0, 255).astype(np.uint8)))
+    return wrong / count
+
+
+def milliseconds(rounds: int = 40) -> float:
+    """Median time to find the faces in a photograph of 640 x 480 pixels and cut their crops."""
+    picture = np.asarray(Image.fromarray(skimage.data.astronaut()).resize((640, 640)))[:480]
+    times = []
+    for _ in range(rounds):
+        start = time.perf_counter()
+        faces.candidates(picture)
+        times.append(1000 * (time.perf_counter() - start))
+    return statistics.median(times)
+
+
+def pasted(scenes: list[np.ndarray], number: int) -> Callable[[np.ndarray], np.ndarray]:
+    """Puts a crop, in its own pixels, somewhere into a photograph of 1,600 x 1,200."""
+    rng = np.random.default_rng(number)
+
+    def paste(crop: np.ndarray) -> np.ndarray:
+        scene = scenes[number % len(scenes)].copy()
+        top, left = (int(rng.integers(0, room - side)) for room, side in zip(scene.shape, crop.shape[:2], strict=False))
+        scene[top : top + crop.shape[0], left : left + crop.shape[1]] = crop
+        return scene
+
+    return paste
+
+
+def three_ways(detector: Detector, samples: list[Sample]) -> dict[str, dict[str, float | int | None]]:
+    """The detector's figures on ready-made crops: as they are, through the finder, and small in large photographs."""
+    scenes = [np.asarray(Image.fromarray(getattr(skimage.data, name)()).resize((1600, 1200))) for name in SCENES]
+    ways = {"as they are": 0, "through the finder": 1, "in photographs of 1600 x 1200": 2}
+    labels: dict[str, list[int]] = {way: [] for way in ways}
+    fakes: dict[str, list[float]] = {way: [] for way in ways}
+    judged: dict[str, list[bool]] = {way: [] for way in ways}
+    for number, sample in enumerate(track(samples, "judging crops three ways")):
+        crop = images.load(sample.path)
+        for way, how in ways.items():
+            picture = pasted(scenes, number)(crop) if how == 2 else crop
+            found = faces.candidates(picture, "face" if how else "centre-square")
+            labels[way].append(sample.label)
+            judged[way].append(bool(found) and found[0].reason is None)
+            pixels = found[0].pixels if found else picture  # a face that is missed counts as inconclusive
+            inputs = faces.resample(pixels, detector.card.preprocessing.size)[None]
+            fakes[way].append(float(detector.probabilities(detector.logits(inputs))[0]))
+    return {
+        way: figures(np.array(labels[way]), np.array(fakes[way]), np.array(judged[way]), detector.card.thresholds)
+        for way in ways
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--out", type=Path, default=Path("results/faces.json"))
+    options = parser.parse_args()
+    samples = read_data(options.data)
+    crops = [s for s in samples if s.split == "test" and s.source.startswith("140k")]
+    result = {
+        "command": "python benchmarks/faces.py DATA",
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "realface": __version__,
+        "milliseconds_640x480": round(milliseconds(), 1),
+        "faceless": {"pictures": FACELESS, "found": faceless(FACELESS)},
+        "recall": recall([replace(s, source=s.source or "all") for s in samples]),
+        "three_ways": three_ways(Detector.load(), crops),
+    }
+    options.out.write_text(json.dumps(result, indent=1) + "\n")
+    print(json.dumps(result, indent=1))
+
+
+if __name__ == "__main__":
+    main()

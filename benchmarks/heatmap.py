@@ -1,0 +1,93 @@
+"""Whether the heatmap means something: hiding what it marks must move the score more than hiding anything else.
+
+    python benchmarks/heatmap.py DATA [--pictures 200] [--out results/heatmap.json]
+
+For fake faces of the test split that the detector calls fake, a tenth of the crop's cells is hidden: those that the
+heatmap says speak most for fake, those that speak least for it, or random ones (the mean of five draws). Hidden cells
+get the blurred colours of their surroundings, or plain grey. What counts is how far logit and probability of fake fall.
+"""
+
+import argparse
+import json
+import os
+import platform
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageFilter
+
+from realface import Detector, __version__, faces, images
+from realface.data import read_data
+from realface.progress import track
+
+SHARE = 0.1
+DRAWS = 5
+
+
+def hidden(crop: np.ndarray, cells: np.ndarray, filling: np.ndarray) -> np.ndarray:
+    """A (S, S, 3) crop with the cells marked in a (G, G) bool grid replaced by those of `filling`."""
+    mask = np.kron(cells, np.ones((crop.shape[0] // len(cells),) * 2, bool))
+    return np.where(mask[..., None], filling, crop)
+
+
+def top(scores: np.ndarray) -> np.ndarray:
+    """(G, G) bool: the tenth of the cells with the highest scores."""
+    chosen = np.zeros(scores.size, bool)
+    chosen[np.argsort(-scores.ravel())[: round(SHARE * scores.size)]] = True
+    return chosen.reshape(scores.shape)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--detector", default="best")
+    parser.add_argument("--pictures", type=int, default=200)
+    parser.add_argument("--split", default="test")
+    parser.add_argument("--out", type=Path, default=Path("results/heatmap.json"))
+    options = parser.parse_args()
+    detector = Detector.load(options.detector)
+    size = detector.card.preprocessing.size
+    samples = [s for s in read_data(options.data) if s.split == options.split and s.label == 1]
+    rng = np.random.default_rng(0)
+    order = rng.permutation(len(samples))
+    falls: dict[str, list[tuple[float, float]]] = {}
+    used = 0
+    for row in track(order[: 2 * options.pictures], "hiding parts of faces"):
+        found = faces.candidates(images.load(samples[row].path), detector.card.preprocessing.crop)
+        if not found or found[0].reason or used == options.pictures:
+            continue
+        crop = faces.resample(found[0].pixels, size)
+        logit = detector.logits(crop[None])
+        if detector.probabilities(logit)[0] < detector.card.thresholds.fake_from:
+            continue
+        used += 1
+        evidence = detector.evidence(crop[None])[0]
+        blurred = np.asarray(Image.fromarray(crop).filter(ImageFilter.GaussianBlur(size / 16)))
+        draws = [top(rng.random(evidence.shape)) for _ in range(DRAWS)]
+        for name, filling in {"blurred": blurred, "grey": np.full_like(crop, 128)}.items():
+            cells = [top(evidence), top(-evidence), *draws]
+            after = detector.logits(np.stack([hidden(crop, chosen, filling) for chosen in cells]))
+            by_logit = logit[0] - after
+            by_probability = detector.probabilities(logit)[0] - detector.probabilities(after)
+            for i, which in enumerate(("marked", "least marked")):
+                falls.setdefault(f"{which}, {name}", []).append((float(by_logit[i]), float(by_probability[i])))
+            means = (float(by_logit[2:].mean()), float(by_probability[2:].mean()))
+            falls.setdefault(f"random, {name}", []).append(means)
+    result = {
+        "command": "python benchmarks/heatmap.py DATA",
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "realface": __version__,
+        "detector": detector.id.sha256,
+        "pictures": used,
+        "share_hidden": SHARE,
+        "mean_fall": {
+            name: dict(zip(("logit", "probability"), np.mean(values, 0).round(4).tolist(), strict=True))
+            for name, values in falls.items()
+        },
+    }
+    options.out.write_text(json.dumps(result, indent=1) + "\n")
+    print(json.dumps(result, indent=1))
+
+
+if __name__ == "__main__":
+    main()
