@@ -13,24 +13,42 @@ from realface import Detector
 from realface.card import KEY, Card, Preprocessing, Thresholds
 
 
-def brightness_detector(size: int = 32, **card: object) -> bytes:
-    """A detector file whose logit is (mean of all samples - 127.5) / 16: the brighter, the more fake."""
+def brightness_detector(size: int = 32, *, explains: bool = False, **card: object) -> bytes:
+    """A detector file whose logit is (mean of all samples - 127.5) / 16: the brighter, the more fake.
+
+    With `explains` it also gives a 4 x 4 heatmap: what the mean of each cell adds to the logit.
+    """
     nodes = [
         helper.make_node("Cast", ["pixels"], ["float"], to=TensorProto.FLOAT),
         helper.make_node("ReduceMean", ["float", "axes"], ["mean"], keepdims=0),
         helper.make_node("Sub", ["mean", "middle"], ["centred"]),
         helper.make_node("Div", ["centred", "unit"], ["logit"]),
     ]
+    outputs = [helper.make_tensor_value_info("logit", TensorProto.FLOAT, ["n"])]
+    constants = [
+        helper.make_tensor("axes", TensorProto.INT64, [3], [1, 2, 3]),
+        helper.make_tensor("middle", TensorProto.FLOAT, [], [127.5]),
+        helper.make_tensor("unit", TensorProto.FLOAT, [], [16.0]),
+    ]
+    if explains:
+        nodes += [
+            helper.make_node("Reshape", ["float", "cells"], ["split"]),
+            helper.make_node("ReduceMean", ["split", "within"], ["means"], keepdims=0),
+            helper.make_node("Sub", ["means", "middle"], ["centred_means"]),
+            helper.make_node("Div", ["centred_means", "share"], ["evidence"]),
+        ]
+        outputs.append(helper.make_tensor_value_info("evidence", TensorProto.FLOAT, ["n", 4, 4]))
+        constants += [
+            helper.make_tensor("cells", TensorProto.INT64, [6], [-1, 4, size // 4, 4, size // 4, 3]),
+            helper.make_tensor("within", TensorProto.INT64, [3], [2, 4, 5]),
+            helper.make_tensor("share", TensorProto.FLOAT, [], [256.0]),
+        ]
     graph = helper.make_graph(
         nodes,
         "brightness",
         [helper.make_tensor_value_info("pixels", TensorProto.UINT8, ["n", size, size, 3])],
-        [helper.make_tensor_value_info("logit", TensorProto.FLOAT, ["n"])],
-        [
-            helper.make_tensor("axes", TensorProto.INT64, [3], [1, 2, 3]),
-            helper.make_tensor("middle", TensorProto.FLOAT, [], [127.5]),
-            helper.make_tensor("unit", TensorProto.FLOAT, [], [16.0]),
-        ],
+        outputs,
+        constants,
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
     defaults: dict[str, object] = {"thresholds": Thresholds(0.2, 0.8), "preprocessing": Preprocessing(size)}

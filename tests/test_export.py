@@ -28,6 +28,15 @@ def test_pytorch_and_onnx_runtime_agree(name: str) -> None:
     one = torch.from_numpy(detector.logits(pixels[:1].numpy()))
     assert (one.sigmoid() - torch.from_numpy(detector.logits(pixels.numpy())).sigmoid()[:1]).abs().max() < 1e-5
     assert detector.card.network == name
+    assert detector.explains == network.explains
+    if network.explains:
+        evidence = torch.from_numpy(detector.evidence(pixels.numpy()))
+        with torch.inference_mode():
+            logits, cells = network.explain(pixels.permute(0, 3, 1, 2).float() / 255)
+        assert (logits - expected).abs().max() < 1e-4
+        assert (cells - evidence).abs().max() < 1e-4
+        assert cells.std() > 1e-4
+        assert (evidence.sum((1, 2)) - expected).abs().max() < 1e-3, "the cells add up to the logit"
 
 
 def test_a_file_tells_nothing_of_the_machine_it_was_made_on() -> None:

@@ -1,0 +1,122 @@
+"""A detector that searches for faces: one answer for each, with heatmap and stability where they are asked for."""
+
+import json
+
+import numpy as np
+import pytest
+from conftest import brightness_detector, encoded, grey
+from PIL import Image, ImageFilter
+from skimage.data import astronaut
+
+from realface import Detector, DetectorError, degrade
+from realface.card import Preprocessing
+from realface.detector import CHANGES
+
+PORTRAIT = astronaut()[:300, 90:390]
+
+
+@pytest.fixture(scope="module")
+def finding() -> Detector:
+    return Detector(brightness_detector(explains=True, preprocessing=Preprocessing(32, "face")))
+
+
+def pair() -> np.ndarray:
+    """Two heads side by side: the larger dark, the smaller bright."""
+    picture = np.full((300, 520, 3), 128, np.uint8)
+    picture[:, :300] = PORTRAIT // 2
+    smaller = np.asarray(Image.fromarray(PORTRAIT).resize((200, 200)))
+    picture[50:250, 310:510] = 127 + smaller // 2
+    return picture
+
+
+def test_every_face_gets_an_answer_of_its_own(finding: Detector) -> None:
+    verdict = finding.check(pair())
+    assert verdict.status == "ok"
+    large, small = verdict.faces
+    assert large.box[2] > small.box[2]
+    assert large.box[0] < 300 < small.box[0]
+    assert (large.verdict, small.verdict) == ("real", "fake")
+    assert verdict.verdict == "fake"
+    for face in verdict.faces:
+        left, top, side, _ = face.crop.box
+        x, y, width, height = face.box
+        assert left <= x + width / 2 <= left + side
+        assert top <= y + height / 2 <= top + side
+
+
+def test_the_probability_is_of_the_crop(finding: Detector) -> None:
+    picture = pair()
+    for face in finding.check(picture).faces:
+        left, top, side, _ = face.crop.box
+        crop = Image.fromarray(picture[top : top + side, left : left + side]).resize((32, 32), Image.Resampling.BICUBIC)
+        logits = finding.logits(np.asarray(crop)[None])
+        assert face.probability.fake == pytest.approx(float(finding.probabilities(logits)[0]))
+
+
+def test_no_face_is_a_status_and_not_an_error(finding: Detector) -> None:
+    verdict = finding.check(encoded(grey(255)))
+    assert (verdict.status, verdict.verdict, verdict.faces, verdict.error) == ("no_face", None, (), None)
+    assert json.loads(verdict.to_json())["status"] == "no_face"
+
+
+def test_a_face_that_cannot_be_judged_is_inconclusive_with_its_reason(finding: Detector) -> None:
+    bright = np.minimum(PORTRAIT, 175) + 80
+    assert finding.check(bright).verdict == "fake"
+    blurred = np.asarray(Image.fromarray(bright).filter(ImageFilter.GaussianBlur(5)))
+    verdict = finding.check(blurred)
+    assert verdict.faces[0].reason == "too_blurred"
+    assert verdict.faces[0].probability.fake > finding.card.thresholds.fake_from
+    assert verdict.faces[0].verdict == verdict.verdict == "inconclusive"
+
+
+def test_a_face_that_cannot_be_judged_does_not_speak_for_the_picture(finding: Detector) -> None:
+    picture = np.full((300, 460, 3), 60, np.uint8)
+    picture[:, :300] = PORTRAIT // 2
+    picture[80:180, 330:430] = np.asarray(Image.fromarray(PORTRAIT // 2).resize((100, 100)))
+    verdict = finding.check(picture)
+    assert [face.reason for face in verdict.faces] == [None, "too_small"]
+    assert [face.verdict for face in verdict.faces] == ["real", "inconclusive"]
+    assert verdict.verdict == "real"
+
+
+def test_batches_keep_faces_with_their_pictures(finding: Detector) -> None:
+    pictures = [pair(), np.asarray(grey(0)), PORTRAIT, b"", pair()[:, :300]]
+    single = [next(finding.check_many([picture], heatmap=True)) for picture in pictures]
+    together = list(finding.check_many(pictures, batch_size=5, heatmap=True))
+    assert [len(verdict.faces) for verdict in together] == [2, 0, 1, 0, 1]
+    assert [v.status for v in together] == ["ok", "no_face", "ok", "error", "ok"]
+    assert together == single
+
+
+def test_a_crowd_is_judged_in_parts(finding: Detector, monkeypatch: pytest.MonkeyPatch) -> None:
+    alone = finding.check(pair(), heatmap=True, stability=True)
+    monkeypatch.setattr("realface.detector.FACES_AT_ONCE", 1)
+    assert finding.check(pair(), heatmap=True, stability=True) == alone
+
+
+def test_the_heatmap_adds_up_to_the_logit(finding: Detector) -> None:
+    [face] = finding.check(PORTRAIT, heatmap=True).faces
+    assert face.heatmap is not None
+    assert np.shape(face.heatmap) == (4, 4)
+    logit = np.log(face.probability.fake / face.probability.real)
+    assert np.sum(face.heatmap) == pytest.approx(logit, abs=0.01)
+    assert finding.check(PORTRAIT).faces[0].heatmap is None
+
+
+def test_a_detector_without_heatmaps_says_so(detector: Detector) -> None:
+    assert not detector.explains
+    with pytest.raises(DetectorError, match="no heatmaps"):
+        detector.check(PORTRAIT, heatmap=True)
+
+
+def test_stability_judges_the_changed_crop(finding: Detector) -> None:
+    [face] = finding.check(PORTRAIT, stability=True).faces
+    assert face.stability is not None
+    assert [trial.change for trial in face.stability] == list(CHANGES) == ["JPEG 70", "half size", "slight blur"]
+    left, top, side, _ = face.crop.box
+    crop = degrade.jpeg(PORTRAIT[top : top + side, left : left + side], 70)
+    inputs = np.asarray(Image.fromarray(crop).resize((32, 32), Image.Resampling.BICUBIC))[None]
+    fake = float(finding.probabilities(finding.logits(inputs))[0])
+    assert face.stability[0].probability.fake == pytest.approx(fake)
+    assert face.stable is all(trial.verdict == face.verdict for trial in face.stability)
+    assert finding.check(PORTRAIT).faces[0].stable is None
