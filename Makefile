@@ -11,7 +11,7 @@ app: $(VENV)/.app  ## Set up and open the web app
 	$(BIN)/realface app
 
 test: $(VENV)/.test lint  ## Set up, lint, type-check and run all tests
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile  # one process a core, each with one thread
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
