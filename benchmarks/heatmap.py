@@ -57,11 +57,11 @@ def main() -> None:
         if not found or found[0].reason or used == options.pictures:
             continue
         crop = faces.resample(found[0].pixels, size)
-        logit = detector.logits(crop[None])
+        logit, maps = detector.explain(crop[None])
         if detector.probabilities(logit)[0] < detector.card.thresholds.fake_from:
             continue
         used += 1
-        evidence = detector.evidence(crop[None])[0]
+        evidence = maps[0]
         blurred = np.asarray(Image.fromarray(crop).filter(ImageFilter.GaussianBlur(size / 16)))
         draws = [top(rng.random(evidence.shape)) for _ in range(DRAWS)]
         for name, filling in {"blurred": blurred, "grey": np.full_like(crop, 128)}.items():

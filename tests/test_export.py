@@ -30,7 +30,8 @@ def test_pytorch_and_onnx_runtime_agree(name: str) -> None:
     assert detector.card.network == name
     assert detector.explains == network.explains
     if network.explains:
-        evidence = torch.from_numpy(detector.evidence(pixels.numpy()))
+        again, evidence = map(torch.from_numpy, detector.explain(pixels.numpy()))
+        assert torch.equal(again, got)
         with torch.inference_mode():
             logits, cells = network.explain(pixels.permute(0, 3, 1, 2).float() / 255)
         assert (logits - expected).abs().max() < 1e-4

@@ -124,15 +124,16 @@ class Detector:
         """
         return np.asarray(self._session.run(["logit"], {"pixels": crops})[0])
 
-    def evidence(self, crops: np.ndarray) -> np.ndarray:
-        """What each cell of a grid over the crop adds to the logit: (N, G, G) float32, positive for fake.
+    def explain(self, crops: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The `logits` and, from the same pass, what each cell of a grid over the crop adds to them: (N, G, G) float32.
 
         Raises:
             DetectorError: this detector gives no heatmaps.
         """
         if not self.explains:
             raise DetectorError(f"the detector {self.id.name} gives no heatmaps")
-        return np.asarray(self._session.run(["evidence"], {"pixels": crops})[0])
+        logits, evidence = self._session.run(["logit", "evidence"], {"pixels": crops})
+        return np.asarray(logits), np.asarray(evidence)
 
     @property
     def explains(self) -> bool:
@@ -175,12 +176,13 @@ class Detector:
         judged: list[Face] = []
         for start in range(0, len(everyone), FACES_AT_ONCE):
             some = everyone[start : start + FACES_AT_ONCE]
-            answers = self._answers([candidate.pixels for candidate in some])
-            maps = self.evidence(self._inputs([candidate.pixels for candidate in some])) if heatmap else None
-            trials = [
-                [Trial(change, *answer) for answer in self._answers([do(candidate.pixels) for candidate in some])]
-                for change, do in (CHANGES.items() if stability else ())
-            ]
+            inputs = self._inputs([candidate.pixels for candidate in some])
+            logits, maps = self.explain(inputs) if heatmap else (self.logits(inputs), None)
+            answers = self._answers(logits)
+            trials = []
+            for change, do in CHANGES.items() if stability else ():
+                changed = self.logits(self._inputs([do(candidate.pixels) for candidate in some]))
+                trials.append([Trial(change, *answer) for answer in self._answers(changed)])
             for i, (candidate, (answer, probability)) in enumerate(zip(some, answers, strict=True)):
                 face = Face(
                     candidate.box,
@@ -188,15 +190,15 @@ class Detector:
                     probability,
                     candidate.crop,
                     candidate.reason,
-                    None if maps is None else tuple(tuple(row) for row in maps[i].round(4).tolist()),
+                    None if maps is None else tuple(tuple(row) for row in maps[i].astype(float).round(4).tolist()),
                     tuple(of_change[i] for of_change in trials) if stability else None,
                 )
                 judged.append(face)
         rest = iter(judged)
         return [tuple(next(rest) for _ in of_picture) for of_picture in found]
 
-    def _answers(self, crops: Sequence[np.ndarray]) -> list[tuple[Answer, Probability]]:
-        fakes = self.probabilities(self.logits(self._inputs(crops))).tolist()
+    def _answers(self, logits: np.ndarray) -> list[tuple[Answer, Probability]]:
+        fakes = self.probabilities(logits).tolist()
         return [(self.card.thresholds.answer(fake), Probability(real=1 - fake, fake=fake)) for fake in fakes]
 
     def _inputs(self, crops: Sequence[np.ndarray]) -> np.ndarray:
