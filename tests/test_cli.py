@@ -6,11 +6,14 @@ import os
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
-from conftest import encoded, grey
+from conftest import brightness_detector, encoded, grey
 from PIL import Image
 
-from realface import cli, paths
+from realface import cli, paths, table
+from realface.card import Preprocessing
+from realface.results import Crop, DetectorId, Face, Probability, Trial, Verdict
 
 
 @pytest.fixture
@@ -35,6 +38,13 @@ def pictures(tmp_path: Path) -> Path:
     (folder / "inner" / "C.PNG").write_bytes(encoded(grey(128)))
     (folder / "notes.txt").write_text("not a picture")
     return folder
+
+
+@pytest.fixture
+def explaining_file(tmp_path: Path) -> Path:
+    path = tmp_path / "explains.onnx"
+    path.write_bytes(brightness_detector(explains=True))
+    return path
 
 
 def test_json_has_the_promised_form_in_the_order_given(run, pictures: Path, detector_file: Path) -> None:
@@ -63,7 +73,103 @@ def test_the_table_for_a_person(run, pictures: Path, detector_file: Path) -> Non
     assert [line.split()[0] for line in lines[1:4]] == ["REAL", "FAKE", "INCONCLUSIVE"]
     assert "99.9 %" in lines[1]
     assert "100.0 %" not in out
-    assert "Fake at 80.0 % and above, real under 20.0 %" in out
+    assert "fake at 80 % and above, real under 20 %, in between inconclusive" in out
+    assert "not proof" in out
+
+
+def test_the_table_tells_faces_apart_and_says_what_was_not_judged() -> None:
+    crop, probability, trials = Crop((0, 0, 64, 64)), Probability(0.0625, 0.9375), []
+    for change, answer in (("JPEG 70", "fake"), ("half size", "real"), ("slight blur", "inconclusive")):
+        trials.append(Trial(change, answer, probability))  # type: ignore[arg-type]
+    faces = (
+        Face((0, 0, 9, 9), "fake", probability, crop, stability=tuple(trials)),
+        Face((0, 0, 8, 8), "fake", probability, crop, stability=(trials[0],)),
+        Face((0, 0, 7, 7), "inconclusive", probability, crop, "cut_off", stability=tuple(trials)),
+    )
+    verdict = Verdict("a.jpg", None, "ok", "fake", faces, None, DetectorId("d", "1", ""))
+    assert table.rows(verdict).splitlines() == [
+        "FAKE            6.2 %  93.8 %  a.jpg, face 1: real after half size, inconclusive after slight blur",
+        "FAKE            6.2 %  93.8 %  a.jpg, face 2: holds",
+        "INCONCLUSIVE        -       -  a.jpg, face 3: too much of the face is outside the picture to judge it",
+    ]
+
+
+def test_a_picture_without_a_face_is_a_row_and_not_an_answer(run, pictures: Path, tmp_path: Path) -> None:
+    detector = tmp_path / "face.onnx"
+    detector.write_bytes(brightness_detector(preprocessing=Preprocessing(32, "face")))
+    status, out, _ = run("check", pictures / "b.png", "--detector", detector)
+    assert status == 1
+    assert out.splitlines()[1] == f"no face             -       -  {pictures / 'b.png'}: no face was found"
+
+
+def test_stability_is_told_where_asked(run, pictures: Path, detector_file: Path) -> None:
+    _, out, _ = run("check", pictures / "a.jpg", "--stability", "--detector", detector_file)
+    assert out.splitlines()[1].endswith("a.jpg: holds")
+    _, out, _ = run("check", pictures / "a.jpg", "--stability", "--json", "--detector", detector_file)
+    assert [trial["verdict"] for trial in json.loads(out)["faces"][0]["stability"]] == ["real"] * 3
+
+
+def test_heatmaps_are_in_the_json_where_asked(run, pictures: Path, explaining_file: Path) -> None:
+    _, out, _ = run("check", pictures / "b.png", "--json", "--heatmap", "--detector", explaining_file)
+    assert np.array(json.loads(out)["faces"][0]["heatmap"]) == pytest.approx(np.full((4, 4), 127.5 / 256), abs=1e-4)
+    _, out, _ = run("check", pictures / "b.png", "--json", "--detector", explaining_file)
+    assert json.loads(out)["faces"][0]["heatmap"] is None
+
+
+def test_heatmaps_of_a_detector_that_gives_none_are_refused_first(run, pictures: Path, detector_file: Path) -> None:
+    answer = run("check", pictures, "--heatmap", "--detector", detector_file)
+    assert answer == (2, "", "realface: the detector brightness gives no heatmaps; leave --heatmap away\n")
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_a_report_holds_every_picture(run, pictures: Path, tmp_path: Path, explaining_file: Path, batch: int) -> None:
+    case = tmp_path / "case.html"
+    options = ("--report", case, "--json", "--batch-size", batch, "--detector", explaining_file)
+    status, out, _ = run("check", pictures, pictures / "notes.txt", "-", *options, stdin=encoded(grey(3)))
+    rows = [json.loads(line) for line in out.splitlines()]
+    html = case.read_text("utf-8")
+    assert status == 1
+    assert "5 pictures: 2 real, 1 fake, 1 inconclusive, 1 no answer." in html
+    assert "Standard input" in html
+    for row in rows:
+        assert row["sha256"] in html
+        assert row["detector"]["sha256"] in html
+        for face in row["faces"]:
+            assert (len(face["heatmap"]), len(face["stability"])) == (4, 3)
+    assert html.count('class="heat"') == 4
+
+
+def test_a_report_by_a_detector_without_heatmaps(run, pictures: Path, tmp_path: Path, detector_file: Path) -> None:
+    status, out, _ = run("check", pictures, "--report", tmp_path / "case.htm", "--detector", detector_file)
+    assert status == 0
+    assert out.splitlines()[1].endswith(": holds")
+    assert "Stability: the verdict holds" in (tmp_path / "case.htm").read_text("utf-8")
+
+
+def test_a_report_that_cannot_be_written_is_refused_before_anything_is_judged(
+    run, pictures: Path, tmp_path: Path, detector_file: Path
+) -> None:
+    photo = pictures / "a.jpg"
+    before = photo.read_bytes()
+    for target in (tmp_path / "missing" / "case.html", photo):
+        status, out, err = run("check", pictures, "--report", target, "--detector", detector_file)
+        assert (status, out, "Traceback" in err, err.count("\n")) == (2, "", False, 1)
+    assert photo.read_bytes() == before
+
+
+def test_limits_can_be_set(run, pictures: Path, tmp_path: Path, detector_file: Path) -> None:
+    (tmp_path / "wide.png").write_bytes(encoded(grey(0, 1100, 1000)))
+    arguments = ("check", tmp_path / "wide.png", "-", "--json", "--detector", detector_file)
+    large = encoded(grey(0), "BMP") + bytes(2**20)
+    _, out, _ = run(*arguments, "--max-megabytes", 1, "--max-megapixels", 1, stdin=large)
+    wide, long = map(json.loads, out.splitlines())
+    assert wide["error"]["code"] == "too_many_pixels"
+    assert long["error"]["code"] == "too_many_bytes"
+    assert len(wide["sha256"]) == 64
+    assert long["sha256"] is None  # for only its beginning was read
+    status, out, _ = run(*arguments, stdin=large)
+    assert [json.loads(line)["verdict"] for line in out.splitlines()] == ["real", "real"]
+    assert status == 0
 
 
 def test_what_a_file_says_is_a_line_of_its_own(run, tmp_path: Path, detector_file: Path) -> None:
@@ -124,7 +230,7 @@ def test_wrong_usage_is_status_2_and_no_trace(run, arguments: tuple[str, ...]) -
 
 
 def test_a_defect_is_one_sentence(run, monkeypatch: pytest.MonkeyPatch, detector_file: Path) -> None:
-    def broken(*_: object) -> None:
+    def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError("oh")
 
     monkeypatch.setattr(cli.Detector, "load", broken)

@@ -86,6 +86,19 @@ class Card:
     def to_json(self) -> str:
         return json.dumps(asdict(self), sort_keys=True)
 
+    def rule(self) -> str:
+        """Which probability gets which verdict, and why there: plain text, not HTML, for the file names the split."""
+        low, high, policy = self.thresholds.real_below, self.thresholds.fake_from, self.policy
+        fake = f"fake at {100 * high:.4g} % and above" if high <= 1 else "never fake"
+        real = f"real under {100 * low:.4g} %" if low > 0 else "never real"
+        between = ", in between inconclusive" if low < high else ""
+        split = {"valid": "validation"}.get(policy.split, policy.split)
+        return (
+            f"The probability of fake decides: {fake}, {real}{between}. These limits were set so that at most "
+            f"{100 * policy.max_bpcer:.4g} % of real {split} faces are called fake and at most "
+            f"{100 * policy.max_apcer:.4g} % of fake ones are called real."
+        )
+
     @classmethod
     def from_json(cls, text: str) -> "Card":
         """Read a card, refusing anything that is not exactly one.

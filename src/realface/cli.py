@@ -5,6 +5,7 @@ import json
 import os
 import shlex
 import sys
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,9 +13,9 @@ from typing import Annotated
 
 import typer
 
-from . import __version__
+from . import __version__, images, table
 from .detector import Detector, Picture, bundled
-from .errors import ConfigError, DataError, MissingExtra, RealfaceError
+from .errors import ConfigError, DataError, DetectorError, ImageError, MissingExtra, RealfaceError
 from .images import Limits
 from .paths import expand
 from .results import Verdict
@@ -75,25 +76,40 @@ def check(
     ],
     detector: DetectorOption = "best",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
+    report: Annotated[Path | None, typer.Option(metavar="FILE.html", help="Write a case report with pictures.")] = None,
+    stability: Annotated[bool, typer.Option("--stability", help="Does the verdict hold for changed copies?")] = False,
+    heatmap: Annotated[bool, typer.Option("--heatmap", help="With --json: where the evidence lies.")] = False,
     batch_size: Annotated[int, typer.Option(min=1, help="Pictures judged at a time.")] = 1,
+    max_megabytes: Annotated[int, typer.Option(min=1, help="Larger files are not read.")] = 64,
+    max_megapixels: Annotated[int, typer.Option(min=1, max=178, help="Larger pictures are not read.")] = 80,
 ) -> None:
-    """Say of each picture whether its face is real or made by a machine.
+    """Say of each picture whether its faces are real or made by a machine.
 
     Exit status: 0 all answered, 1 some could not be, 2 wrong usage.
     """
-    judge = Detector.load(detector)
+    limits = Limits(max_megabytes * 2**20, max_megapixels * 1_000_000)
+    judge = Detector.load(detector, limits=limits)
+    if heatmap and not judge.explains:
+        raise DetectorError(f"the detector {judge.id.name} gives no heatmaps; leave --heatmap away")
+    case = None
+    if report:
+        from .report import Report, check_target
+
+        check_target(report)
+        case, heatmap, stability = Report(judge), judge.explains, True
     answered = True
     if not as_json:
-        print(f"{'verdict':<13} {'real':>7} {'fake':>7}  picture")
-    for verdict in _verdicts(judge, list(expand(paths)), batch_size):
+        print(table.HEAD)
+    for data, verdict in _verdicts(judge, expand(paths), limits, batch_size, heatmap, stability):
         answered = answered and verdict.status == "ok"
-        print(verdict.to_json() if as_json else _row(verdict), flush=True)
+        print(verdict.to_json() if as_json else table.rows(verdict), flush=True)
+        if case:
+            case.add(verdict, data)
     if not as_json:
-        limits = judge.card.thresholds
-        print(
-            f"\nFake at {_percent(limits.fake_from)} and above, real under {_percent(limits.real_below)}, in between "
-            f"inconclusive. Detector {judge.id.name} {judge.id.version}. A verdict is a hint for a person, not proof."
-        )
+        print(f"\n{judge.card.rule()} Detector {judge.id.name} {judge.id.version}.")
+        print("A verdict is a hint for a person, not proof.")
+    if case and report:
+        case.write(report)
     raise typer.Exit(0 if answered else 1)
 
 
@@ -200,6 +216,21 @@ def audit(
     raise typer.Exit(1 if found.problems else 0)
 
 
+@data_app.command()
+def explore(
+    data: Annotated[Path, typer.Argument(help="Labelled pictures, in any layout that `train` takes.")],
+    out: Annotated[Path, typer.Option(metavar="FILE.html", help="The page to write; it shows some of the pictures.")],
+) -> None:
+    """Show a data set on one page: counts, sizes, examples, mean face and mean spectrum of each class."""
+    _need_training()
+    from .data.explore import explore as look
+    from .paths import write_whole
+    from .report import check_target
+
+    check_target(out)
+    write_whole(out, look(data).encode())
+
+
 @app.command("app")
 def app_command(
     detector: DetectorOption = "best",
@@ -212,29 +243,33 @@ def app_command(
     raise typer.Exit(launch(detector, port, open_browser=browser))
 
 
-def _verdicts(judge: Detector, paths: list[str], batch_size: int) -> Iterator[Verdict]:
-    limit = Limits().max_bytes + 1
-    pictures: Iterator[Picture] = (sys.stdin.buffer.read(limit) if path == "-" else path for path in paths)
-    for path, verdict in zip(paths, judge.check_many(pictures, batch_size=batch_size), strict=True):
-        yield replace(verdict, path=path)
+def _verdicts(
+    judge: Detector, paths: Iterator[str], limits: Limits, batch_size: int, heatmap: bool, stability: bool
+) -> Iterator[tuple[bytes | None, Verdict]]:
+    """The verdicts in order, each with the very bytes that were judged; no more than a batch of them is kept."""
+    kept: deque[tuple[str, bytes | None]] = deque()
+
+    def opened() -> Iterator[Picture]:
+        for path in paths:
+            data = _read(path, limits)
+            kept.append((path, data))
+            yield path if data is None else data
+
+    for verdict in judge.check_many(opened(), batch_size=batch_size, heatmap=heatmap, stability=stability):
+        path, data = kept.popleft()
+        if data is not None and len(data) > limits.max_bytes:  # only the beginning of standard input was read
+            data, verdict = None, replace(verdict, sha256=None)
+        yield data, replace(verdict, path=path)
 
 
-def _row(verdict: Verdict) -> str:
-    name = "".join(c if c.isprintable() else "?" for c in verdict.path or "")
-    if verdict.error:
-        return f"{'error':<13} {'-':>7} {'-':>7}  {name}: {verdict.error.message}"
-    rows = []
-    for face in verdict.faces:
-        real, fake = _percent(face.probability.real), _percent(face.probability.fake)
-        rows.append(f"{face.verdict.upper():<13} {real:>7} {fake:>7}  {name}")
-    if verdict.provenance:
-        rows.append(f"{'':<13} the file says: {'; '.join(map(str, verdict.provenance))}")
-    return "\n".join(rows)
-
-
-def _percent(share: float) -> str:
-    """Never 0 % or 100 %: the detector is not that sure."""
-    return f"{min(max(100 * share, 0.1), 99.9):.1f} %"
+def _read(path: str, limits: Limits) -> bytes | None:
+    """The bytes of a file; None for one that cannot be read, of which the check says why."""
+    if path == "-":
+        return sys.stdin.buffer.read(limits.max_bytes + 1)
+    try:
+        return images.read_bytes(path, limits)
+    except ImageError:
+        return None
 
 
 def _need_training() -> None:

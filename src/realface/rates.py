@@ -1,0 +1,69 @@
+"""How often a detector is wrong, as its file says: anybody can write one, so only what can be a rate is taken."""
+
+from typing import Any
+
+from .card import SIZE_GROUPS, Card, size_group
+
+FIGURES = {
+    "real": "Real faces",
+    "fake": "Fake faces",
+    "auc": "AUC",
+    "accuracy": "Accuracy at 50 %",
+    "bpcer": "Real called fake",
+    "apcer": "Fake called real",
+    "inconclusive": "Inconclusive",
+}
+"""What is measured of each group of faces, and how it is headed; see `realface.evaluation.metrics`."""
+MAX_ROWS = 100
+_SAID = {"bpcer": "of the real were called fake", "apcer": "of the fake called real", "inconclusive": "got no answer"}
+
+Figures = dict[str, float | None]
+
+
+class Rates:
+    """The figures in a card that were measured on the test split.
+
+    Attributes:
+        by_size: group of `realface.card.SIZE_GROUPS` to its figures; empty where none were measured.
+        by_source: the same by source, the last of all under "all".
+    """
+
+    def __init__(self, card: Card) -> None:
+        sizes, sources = _table(card.metrics.get("test_by_size")), _table(card.metrics.get("test"))
+        self.by_size = {group: sizes[group] for group in SIZE_GROUPS if group in sizes}
+        self.by_source = dict(sorted(sources.items(), key=lambda row: row[0] == "all"))
+
+    def sentence(self, side: int) -> str:
+        """How often the detector was wrong on faces whose crop has `side` native pixels; plain text."""
+        group = size_group(side)
+        row, which = self.by_size.get(group), f"of {group}"
+        if row is None:
+            row, which = self.by_source.get("all"), "of all sizes (of this size alone nothing was measured)"
+        if row is None:
+            return "How often this detector is wrong on such faces was not measured."
+        told = [f"{cell(key, row[key])} {words}" for key, words in _SAID.items() if row[key] is not None]
+        counts = f"{cell('real', row['real'])} real and {cell('fake', row['fake'])} fake"
+        return f"Of {counts} test faces {which}, {', '.join(told) or 'no rates are known'}."
+
+
+def cell(figure: str, value: float | None) -> str:
+    """One of `FIGURES` as text."""
+    if value is None:
+        return "-"
+    if figure in ("real", "fake"):
+        return f"{value:,.0f}"
+    return f"{value:.4f}" if figure == "auc" else f"{100 * value:.1f} %"
+
+
+def _table(table: Any) -> dict[str, Figures]:
+    rows = list(table.items())[:MAX_ROWS] if isinstance(table, dict) else []
+    found = {
+        name: {figure: _number(row.get(figure), 1e9 if figure in ("real", "fake") else 1) for figure in FIGURES}
+        for name, row in rows
+        if isinstance(row, dict)
+    }
+    return {name: row for name, row in found.items() if None not in (row["real"], row["fake"])}
+
+
+def _number(value: Any, most: float) -> float | None:
+    return value if isinstance(value, int | float) and 0 <= value <= most else None

@@ -1,0 +1,351 @@
+"""The case report: one HTML file for people, with everything a check found out. It loads nothing and runs no script."""
+
+import hashlib
+import os
+import sys
+from collections import Counter
+from datetime import UTC, datetime
+from html import escape
+from pathlib import Path
+
+import numpy as np
+
+from . import __version__, draw, images
+from .detector import Detector
+from .errors import DataError
+from .images import Limits
+from .paths import write_whole
+from .rates import FIGURES, Figures, Rates, cell
+from .results import REASONS, Face, Provenance, Verdict
+from .words import HEATMAP, NO_FACE, SEVERAL, SHAPES, STABILITY, UNJUDGED, WORDS, highest, kind, percents
+
+SHOWN = 640
+"""Longer side of a picture in the report, in pixels."""
+LIMITS = (
+    "The answer is not proof. A person decides, who also asks where the picture comes from and who had it before.",
+    "Out of scope are face swaps, retouched and otherwise edited photographs: they can be called real.",
+    "Pictures of a kind that the detector has never seen, such as those of a newer generator, can fool it, and so can "
+    "a person who sets out to. The error rates below hold only for pictures like those that were measured.",
+    "Only the faces were judged, each within its square. The rest of the picture was not.",
+    "REAL does not say who the person is, nor when, where or in what circumstances the picture was taken.",
+    "What a file says of its own origin can be forged, copied or removed. No probability rests on it.",
+)
+
+
+class Report:
+    """A report on pictures judged by one detector; `add` each, then `write` it.
+
+    A picture is drawn when it is added, so that of thousands only small copies are in memory.
+    """
+
+    def __init__(self, detector: Detector) -> None:
+        self._card, self._id = detector.card, detector.id
+        self._rates = Rates(detector.card)
+        self._cases: list[str] = []
+        self._rows: list[str] = []
+        self._counts: Counter[str] = Counter()
+
+    def add(self, verdict: Verdict, data: bytes | None = None) -> None:
+        """Add one picture, under the name in `verdict.path`.
+
+        Args:
+            verdict: the answer; heatmaps and stability are shown where it has them.
+            data: the file that was judged; without it no picture is shown.
+
+        Raises:
+            ValueError: these are not the bytes that the verdict is about.
+            ImageError: the verdict says that the picture could be read, and it cannot.
+        """
+        sha256 = verdict.sha256 if data is None else hashlib.sha256(data).hexdigest()
+        if verdict.sha256 not in (None, sha256):
+            raise ValueError("the verdict is about another file")
+        readable = data is not None and verdict.error is None  # and so within the limits it was read with
+        pixels = images.decode(data, Limits(len(data), sys.maxsize)) if data is not None and readable else None
+        number = len(self._cases) + 1
+        name = {None: f"Picture {number}", "-": "Standard input"}.get(
+            verdict.path, os.path.basename(verdict.path or "")
+        )
+        self._counts[WORDS[kind(verdict)][0].lower()] += 1
+        self._rows.append(_summary(number, name, verdict))
+        facts = {"File": verdict.path or "", "SHA-256": sha256 or "not known"}
+        facts["Size"] = "" if data is None else f"{len(data):,} bytes"
+        if pixels is not None:
+            facts["Size"] += f", {pixels.shape[1]} x {pixels.shape[0]} pixels"
+        reason = verdict.faces[0].reason if len(verdict.faces) == 1 else None
+        parts = [f"<h2>{number}. {_text(name)}</h2>", _banner(kind(verdict), REASONS[reason] if reason else "")]
+        if pixels is not None:
+            parts.append(_picture(pixels, verdict.faces))
+        parts.append(_facts(facts))
+        if verdict.error:
+            message = verdict.error.message[:1].upper() + verdict.error.message[1:]
+            parts.append(f"<p>{_text(message)}. (Error {_text(verdict.error.code)}.)</p>")
+        else:
+            several = f"<p>{len(verdict.faces)} faces were found. {SEVERAL}</p>"
+            parts.append(several if len(verdict.faces) > 1 else "" if verdict.faces else f"<p>{NO_FACE}</p>")
+            parts += [self._face(i, face, pixels, len(verdict.faces)) for i, face in enumerate(verdict.faces, 1)]
+            parts.append(_provenance(Provenance(verdict.provenance)))
+        self._cases.append(f'<section class="case" id="case-{number}">{"".join(parts)}</section>')
+
+    def html(self) -> str:
+        """The report as one HTML document, which any encoding of Unicode can hold."""
+        total = f"{len(self._cases)} picture{'' if len(self._cases) == 1 else 's'}"
+        counts = ", ".join(f"{n} {word}" for word, n in self._counts.items())
+        facts = {
+            "Written": datetime.now(UTC).isoformat(timespec="seconds"),
+            "Program": f"realface {__version__}",
+            "Detector": f"{self._id.name}, version {self._id.version}, network {self._card.network}",
+            "SHA-256 of the detector": self._id.sha256,
+        }
+        several = _SUMMARY.format("".join(self._rows)) if len(self._rows) > 1 else ""
+        return (
+            f"{_HEAD}<body><header><h1>Case report: real or machine-made faces</h1>"
+            f'<p class="lead"><b>{total}{counts and f": {counts}"}.</b> A verdict is a hint for a person who decides. '
+            f"It is not proof.</p>{_facts(facts)}</header><main>{several}{''.join(self._cases)}{self._explained()}"
+            "</main></body></html>\n"
+        )
+
+    def write(self, path: Path) -> None:
+        """Write `html` to a file, whole or not at all.
+
+        Raises:
+            DataError: it cannot be written there.
+        """
+        try:
+            write_whole(path, self.html().encode())
+        except OSError as error:
+            raise DataError(f"the report could not be written: {error}") from None
+
+    def _face(self, number: int, face: Face, pixels: np.ndarray | None, count: int) -> str:
+        name = f"Face {number}" if count > 1 else "The face"
+        shown, answer = "", f"<h3>{name}</h3>"
+        if count > 1:
+            answer += _banner(face.verdict, REASONS[face.reason] if face.reason else "")
+        if pixels is not None:
+            crop = f'<img src="{draw.uri("jpeg", draw.crop_jpeg(pixels, face))}" alt="{name}, as it was judged">'
+            shown = f"<figure>{crop}<figcaption>What was judged</figcaption></figure>"
+            if face.heatmap is not None and face.reason is None:
+                heat = (
+                    f'<img src="{draw.uri("png", draw.heatmap_png(face))}" alt="Where the evidence lies, in colours">'
+                )
+                shown += f'<figure class="heat"><div>{crop}{heat}</div>{_LEGEND}</figure>'
+        answer += f"<p>{UNJUDGED}</p>" if face.reason else _bar(face) + _trials(face)
+        x, y, width, height = face.box
+        left, top, side, _ = face.crop.box
+        way = "anticlockwise" if face.crop.roll > 0 else "clockwise"
+        turned = f", turned upright by {abs(face.crop.roll):g}° {way}" if face.crop.roll else ""
+        where = (
+            f"Face: {width} x {height} pixels at {x}, {y} from the top left. Judged: the square of {side} x {side} "
+            f"at {left}, {top}{turned}; the detector sees it at {self._card.preprocessing.size} pixels a side."
+        )
+        rates = "" if face.reason else f"<p>{_text(self._rates.sentence(side))}</p>"
+        answer += f'{rates}<p class="quiet">{where}</p>'
+        return f'<section class="face"><div class="crops">{shown}</div><div class="answer">{answer}</div></section>'
+
+    def _explained(self) -> str:
+        """How to read the report: said once, at its end."""
+        limits = "".join(f"<li>{limit}</li>" for limit in LIMITS)
+        rates = self._rates
+        tables = _table("By size of the judged square", rates.by_size) + _table("By source", rates.by_source)
+        measured = (
+            "<p>On labelled pictures set aside for testing, by the thresholds above; faces that could not be judged "
+            f"are among the inconclusive. The figures are those that the detector's file gives of itself.</p>{tables}"
+            if tables
+            else "<p>The detector's file gives no error rates: nothing was measured, or it is not told.</p>"
+        )
+        return (
+            f'<section class="case"><h2>How to read this report</h2><h3>From probability to verdict</h3>'
+            f"<p>{_text(self._card.rule())} {SEVERAL}</p>"
+            f"<h3>Heatmap and stability</h3><p>{HEATMAP}</p><p>{STABILITY}</p>"
+            f"<h3>What the answer does not mean</h3><ul>{limits}</ul><h3>Measured error rates</h3>{measured}</section>"
+        )
+
+
+def check_target(path: Path) -> None:
+    """Refuse a place where no report can be written, before pictures are judged for it.
+
+    Raises:
+        DataError: it is not named .html (it could be a picture, by mistake), or its folder cannot be written to.
+    """
+    folder = path.resolve().parent
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise DataError(f"a report is a web page; give it a name such as {path.stem or 'case'}.html")
+    if path.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+        raise DataError(f"no report can be written to {path}; choose a folder that exists and can be written to")
+
+
+def _text(text: str) -> str:
+    """Text from anywhere as HTML; what does not print, or turns the direction of writing, is shown as its escape."""
+    return escape("".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text))
+
+
+def _facts(facts: dict[str, str]) -> str:
+    rows = "".join(f"<div><dt>{term}</dt><dd>{_text(told)}</dd></div>" for term, told in facts.items() if told)
+    return f"<dl>{rows}</dl>"
+
+
+def _icon(name: str) -> str:
+    return f'<svg class="icon" viewBox="0 0 24 24" aria-hidden="true">{SHAPES[name]}</svg>'
+
+
+def _banner(name: str, meaning: str = "") -> str:
+    word, usual = WORDS[name]
+    return f'<p class="verdict {name}">{_icon(name)}<span><b>{word}</b> {meaning or usual}</span></p>'
+
+
+def _summary(number: int, name: str, verdict: Verdict) -> str:
+    """The row of one picture in the table of all."""
+    fake = highest(verdict)
+    cells = [WORDS[kind(verdict)][0], str(len(verdict.faces)), "-" if fake is None else percents(fake)[1]]
+    link = f'<a href="#case-{number}">{number}. {_text(name)}</a>'
+    return f'<tr><th scope="row">{link}</th>{"".join(f"<td>{_text(cell)}</td>" for cell in cells)}</tr>'
+
+
+def _picture(pixels: np.ndarray, faces: tuple[Face, ...]) -> str:
+    """The picture made small, with each face outlined and numbered, and dashed the square that was judged."""
+    jpeg, width, height = draw.small_jpeg(pixels, SHOWN)
+    scale = width / pixels.shape[1]
+    marks, numbers, dashed = "", "", False
+    for number, face in enumerate(faces, 1):
+        x, y, w, h = (scale * value for value in face.box)
+        left, top, side, _ = (scale * value for value in face.crop.box)
+        if face.crop.box != face.box:
+            dashed = True
+            middle = f"{left + side / 2:.1f} {top + side / 2:.1f}"
+            marks += _outline("dashed", left, top, side, side, f' transform="rotate({face.crop.roll:g} {middle})"')
+        marks += _outline("found", x, y, w, h)
+        if len(faces) > 1:  # the number stands on the outline, or within where there is no room
+            x, y = min(x, width - 20), max(y - 18, 0)
+            numbers += f'<rect x="{x:.1f}" y="{y:.1f}" width="20" height="18"/>'
+            numbers += f'<text x="{x + 10:.1f}" y="{y + 14:.1f}">{number}</text>'
+    also = ", with its face outlined" if len(faces) == 1 else f", with {len(faces)} numbered faces" if faces else ""
+    caption = (
+        "<figcaption>Solid: the face. Dashed: the square around it that was judged.</figcaption>" if dashed else ""
+    )
+    return (
+        f'<figure class="picture"><div><img src="{draw.uri("jpeg", jpeg)}" alt="The picture{also}" '
+        f'width="{width}" height="{height}"><svg viewBox="0 0 {width} {height}" aria-hidden="true">'
+        f"{marks}{numbers}</svg></div>{caption}</figure>"
+    )
+
+
+def _outline(name: str, x: float, y: float, width: float, height: float, more: str = "") -> str:
+    """White on black, to be seen on any picture."""
+    place = f'x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}"{more}'
+    return f'<rect class="under" {place}/><rect class="{name}" {place}/>'
+
+
+def _bar(face: Face) -> str:
+    real, fake = map(escape, percents(face.probability.fake))
+    width = f"{100 * face.probability.real:.2f}%"
+    return (
+        f'<div class="numbers"><span>Probability of real <b>{real}</b></span><span>of fake <b>{fake}</b></span></div>'
+        f'<div class="track" aria-hidden="true"><i style="width: {width}"></i><u></u></div>'
+    )
+
+
+def _trials(face: Face) -> str:
+    if face.stability is None:
+        return ""
+    rows = ""
+    for trial in face.stability:
+        told = "holds" if trial.verdict == face.verdict else f"<b>changes to {WORDS[trial.verdict][0]}</b>"
+        fake = escape(percents(trial.probability.fake)[1])
+        rows += f'<tr><th scope="row">{_text(trial.change)}</th><td>{told}</td><td>{fake}</td></tr>'
+    return (
+        f"<table><caption>Stability: the verdict {'holds' if face.stable else 'does not hold'}</caption><thead><tr>"
+        f'<th scope="col">After</th><th scope="col">Verdict</th><th scope="col">Fake</th></tr></thead><tbody>{rows}'
+        "</tbody></table>"
+    )
+
+
+def _provenance(provenance: Provenance) -> str:
+    claims = "".join(
+        f'<li><b>{_text(claim.kind)}:</b> {_text(claim.says)} <span class="quiet">({_text(claim.where)})</span></li>'
+        for claim in provenance.claims
+    )
+    told = f"<ul>{claims}</ul><p>Such notes can be forged or copied.</p>" if claims else f"<p>{provenance.summary}</p>"
+    return f'<section class="origin"><h3>What the file says of its origin</h3>{told}</section>'
+
+
+def _table(caption: str, rows: dict[str, Figures]) -> str:
+    if not rows:
+        return ""
+    head = "".join(f'<th scope="col">{name}</th>' for name in ("", *FIGURES.values()))
+    body = "".join(
+        f'<tr><th scope="row">{_text(name)}</th>{"".join(f"<td>{cell(*item)}</td>" for item in row.items())}</tr>'
+        for name, row in rows.items()
+    )
+    return (
+        f'<div class="wide"><table class="figures"><caption>{caption}</caption><thead><tr>{head}</tr></thead>'
+        f"<tbody>{body}</tbody></table></div>"
+    )
+
+
+_LEGEND = (
+    '<figcaption><i class="rf-key rf-for-fake"></i> red speaks for fake, '
+    '<i class="rf-key rf-for-real"></i> blue for real</figcaption>'
+)
+_SUMMARY = (
+    "<section><h2>All pictures</h2><table><caption>Of several faces, the highest probability of fake</caption>"
+    '<thead><tr><th scope="col">Picture</th><th scope="col">Verdict</th><th scope="col">Faces</th>'
+    '<th scope="col">Fake</th></tr></thead><tbody>{}</tbody></table></section>'
+)
+_STYLE = """
+:root { color-scheme: light; --line: #c9ced8; --quiet: #4d5565; --real: #14663a; --fake: #b3261e }
+* { box-sizing: border-box }
+body { max-width: 60rem; margin: 0 auto; padding: 1.5rem 1rem; background: #fff; color: #1b1f27;
+  font: 1rem/1.5 system-ui, "Segoe UI", Roboto, "DejaVu Sans", sans-serif; overflow-wrap: anywhere }
+h1 { font-size: 1.75rem; line-height: 1.2; margin: 0 0 .75rem } h2 { font-size: 1.25rem; margin: 0 0 .75rem }
+h3 { font-size: 1.0625rem; margin: 0 0 .5rem } p, ul, dl, table { margin: 0 0 .75rem } ul { padding-left: 1.25rem }
+a { color: #1f4f9e } .quiet, figcaption, dt { color: var(--quiet); font-size: .9375rem }
+.lead { font-size: 1.125rem } dd { margin: 0 }
+dl div { display: grid; grid-template-columns: 12rem 1fr; gap: 0 1rem; padding: .25rem 0;
+  border-top: 1px solid var(--line) }
+section { margin-top: 2rem } .case { border-top: 3px solid #1b1f27; padding-top: 1rem }
+.case .origin, .case h3:not(:first-child) { margin-top: 1.5rem }
+.verdict { display: flex; gap: .75rem; align-items: center; padding: .625rem 1rem; border-radius: .5rem; color: #fff }
+.verdict b { display: block; font-size: 1.5rem; line-height: 1.2; letter-spacing: .03em }
+.face .verdict { padding: .375rem .75rem } .face .verdict b { font-size: 1.125rem }
+.icon { flex: none; width: 2.25rem; fill: none; stroke: #fff; stroke-width: 2 }
+.verdict.fake { background: var(--fake) } .verdict.real { background: var(--real) }
+.verdict.inconclusive { background: #7a4b00 } .verdict.no_face, .verdict.error { background: #4a5160 }
+figure { margin: 0 0 .75rem } img { display: block; max-width: 100%; height: auto }
+.picture div { position: relative; width: fit-content; max-width: 100% }
+.picture svg { position: absolute; inset: 0; width: 100%; height: 100% }
+.picture rect.under { fill: none; stroke: #000; stroke-width: 4 }
+.picture rect.found, .picture rect.dashed { fill: none; stroke: #fff; stroke-width: 2 }
+.picture rect.dashed { stroke-dasharray: 6 5; stroke-width: 1.5 }
+.picture text { fill: #fff; font: 600 13px sans-serif; text-anchor: middle }
+.face { display: flex; flex-wrap: wrap; gap: 1rem; margin: 1rem 0 0; padding: 1rem; border: 1px solid var(--line);
+  border-radius: .5rem }
+.face p:last-child { margin: 0 } .crops { display: flex; flex-wrap: wrap; gap: 1rem; flex: 0 1 auto }
+.crops figure { flex: 0 1 11rem; min-width: 0; margin: 0 } .crops img { width: 100% }
+.heat div { position: relative } .heat img + img { position: absolute; inset: 0 }
+.answer { flex: 1 1 18rem; min-width: 0 }
+.numbers { display: flex; flex-wrap: wrap; justify-content: space-between; gap: 0 1rem }
+.track { display: flex; gap: 2px; height: .75rem; margin: .25rem 0 .75rem; border-radius: .25rem; overflow: hidden }
+.track i { background: var(--real) }
+.track u { flex: 1; background: repeating-linear-gradient(135deg, var(--fake) 0 6px, #d4807b 6px 9px) }
+.rf-key { display: inline-block; width: .875rem; height: .875rem; border-radius: 2px; vertical-align: -1px }
+.rf-for-fake { background: #b3261e } .rf-for-real { background: #1f5fbf }
+table { width: 100%; border-collapse: collapse; font-size: .9375rem; font-variant-numeric: tabular-nums }
+caption { text-align: left; font-weight: 600; padding-bottom: .25rem } thead th { font-weight: 600 }
+th, td { text-align: left; vertical-align: top; padding: .25rem .75rem .25rem 0; font-weight: 400;
+  border-bottom: 1px solid var(--line) }
+td, thead th { overflow-wrap: normal } td:last-child { white-space: nowrap }
+.figures td, .figures thead th { text-align: right } .figures tbody th { min-width: 7.5rem } .wide { overflow-x: auto }
+.verdict, .track, .track *, .rf-key, rect { print-color-adjust: exact; -webkit-print-color-adjust: exact }
+@media (max-width: 34rem) { dl div { grid-template-columns: 1fr } .crops { flex-wrap: nowrap } }
+@page { margin: 15mm }
+@media print {
+  html { font-size: 9pt } body { max-width: none; padding: 0 } .picture img { max-height: 7cm; width: auto }
+  .case + .case { break-before: page } h1, h2, h3, caption { break-after: avoid }
+  .face, figure, tr, li, dl, .verdict, .origin { break-inside: avoid } .wide { overflow: visible }
+}
+"""
+_HEAD = (
+    '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><meta http-equiv="Content-Security-Policy" '
+    "content=\"default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'\">"
+    '<meta name="viewport" content="width=device-width, initial-scale=1">'
+    f"<title>Case report of realface</title><style>{_STYLE}</style></head>"
+)
