@@ -63,7 +63,7 @@ def test_a_picture_gets_its_verdict_and_both_probabilities(
 ) -> None:
     (card,) = cards(predict(app, ("face.png", encoded(grey(level)))))
     assert text(card).startswith(
-        f"face.png {verdict} {numbers} The file says nothing of its origin, which means nothing"
+        f"face.png {verdict} What was judged {numbers} The file says nothing of its origin, which means nothing"
     )
     assert text(card).endswith("The probability does not rest on this.")
     assert f'role="img" aria-label="Probability: {numbers.replace(" Fake", ", fake").replace("Real", "real")}"' in card
@@ -89,6 +89,7 @@ def test_without_a_file_predict_is_off_and_the_page_says_what_to_do(app: AppTest
     assert app.button[0].label == "Predict"
     assert app.button[0].disabled
     assert "Choose one or more pictures above, then press <b>Predict</b>." in page(app)
+    assert {".jpeg", ".png", ".webp", ".heic", ".heif"} <= set(app.file_uploader[0].proto.type)
     assert "The picture never leaves this computer." in page(app)
     assert cards(app) == []
 
@@ -127,8 +128,8 @@ def test_what_the_file_says_is_shown_as_text(app: AppTest) -> None:
 
 def test_a_picture_that_is_not_square_shows_which_part_was_judged(app: AppTest) -> None:
     square, wide = cards(predict(app, ("square.png", FAKE), ("wide.png", encoded(grey(255, 128, 64)))))
-    assert "outlined" not in square
-    assert "Judged: the outlined part." in wide
+    assert 'alt="The picture"' in square
+    assert 'alt="The picture, with its face outlined"' in wide
     assert "left: 25.00%; top: 0.00%; width: 50.00%; height: 100.00%" in wide
 
 

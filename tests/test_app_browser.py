@@ -15,13 +15,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import encoded, grey
+from conftest import brightness_detector, encoded, grey
+from PIL import Image
+
+from realface.card import Calibration, Preprocessing
+from realface.web.examples import PORTRAIT
 
 pytest.importorskip("streamlit")
 pytest.importorskip("selenium")
 from selenium import webdriver
 from selenium.common.exceptions import NoSuchElementException, StaleElementReferenceException
 from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webdriver import WebDriver
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
@@ -64,7 +69,7 @@ def spied(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def url(detector_file: Path, spied: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def url(spied: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The running app, in an empty folder and with an empty home."""
     spied.with_name("sitecustomize.py").write_text(SPY)
     spied.touch()
@@ -72,8 +77,11 @@ def url(detector_file: Path, spied: Path, tmp_path_factory: pytest.TempPathFacto
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
     folder = str(tmp_path_factory.mktemp("home"))
+    detector = tmp_path_factory.mktemp("detector") / "finding.onnx"
+    sure = Calibration(scale=8)
+    detector.write_bytes(brightness_detector(explains=True, preprocessing=Preprocessing(32, "face"), calibration=sure))
     environment = os.environ | {"HOME": folder, "PYTHONPATH": str(spied.parent), "SPY_LOG": str(spied)}
-    command = [sys.executable, "-c", SERVE.format(str(detector_file), port)]
+    command = [sys.executable, "-c", SERVE.format(str(detector), port)]
     server = subprocess.Popen(command, cwd=folder, env=environment)
     try:
         wait_until_healthy(server, f"http://localhost:{port}/_stcore/health")
@@ -111,14 +119,25 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebDriver]:
     driver.quit()
 
 
+def head(size: int, darkest: int) -> Image.Image:
+    """The head of the example portrait with half its contrast: a `darkest` of 0 is real for the detector, 127 fake."""
+    return Image.open(PORTRAIT).crop((90, 0, 390, 300)).resize((size, size)).point(lambda v: darkest + v // 2)
+
+
 @pytest.fixture
 def files(tmp_path: Path) -> list[Path]:
+    real = grey(128, 400, 300)
+    real.paste(head(300, 0), (50, 0))
+    pair = grey(128, 520, 300)
+    pair.paste(head(300, 0), (0, 0))
+    pair.paste(head(200, 127), (310, 50))
     notes = grey(255).getexif()
     notes[0x0131] = "NovelAI"
     made = {
-        "real.png": encoded(grey(0, 400, 300)),
-        "fake.jpg": encoded(grey(255), "JPEG", exif=notes),
+        "real.png": encoded(real),
+        "fake.jpg": encoded(head(300, 127), "JPEG", exif=notes),
         "a text with <b>quite a long name that " + "goes_on_" * 12 + ".jpg": b"this is a text",
+        "=pair.png": encoded(pair),
     }
     for name, data in made.items():
         (tmp_path / name).write_bytes(data)
@@ -143,14 +162,18 @@ def predict(driver: WebDriver, files: list[Path]) -> list[WebElement]:
     wait = patience(driver)
     chooser = wait.until(lambda d: d.find_element(By.CSS_SELECTOR, "input[type=file]"))
     chooser.send_keys("\n".join(map(str, files)))
-    button = wait.until(lambda d: d.find_element(By.XPATH, "//button[normalize-space()='Predict' and not(@disabled)]"))
-    button.click()
+    button(driver, "Predict").click()
     summary = f"{len(files)} picture"
     wait.until(lambda d: any(summary in e.text for e in d.find_elements(By.CSS_SELECTOR, "[role=status]")))
     wait.until(lambda d: d.find_element(By.CSS_SELECTOR, "[data-test-script-state=notRunning]"))
     cards = driver.find_elements(By.CSS_SELECTOR, ".rf-card")
     assert len(cards) == len(files)
     return cards
+
+
+def button(driver: WebDriver, label: str) -> WebElement:
+    path = f"//button[normalize-space()='{label}' and not(@disabled)]"
+    return patience(driver).until(lambda d: d.find_element(By.XPATH, path))
 
 
 def screenshot(driver: WebDriver, path: Path) -> None:
@@ -171,6 +194,20 @@ def contrast(one: list[float], other: list[float]) -> float:
     return (bright + 0.05) / (dark + 0.05)
 
 
+def assert_readable(driver: WebDriver, theme: str) -> None:
+    for words, ink, paper in driver.execute_script(COLOURS):
+        assert contrast(ink, paper) >= 4.5, f"{words!r} is hard to read in the {theme} theme: {ink} on {paper}"
+
+
+def assert_fits(driver: WebDriver) -> None:
+    assert max(excess := driver.execute_script(WIDE)) <= 0, f"page, main part and pieces are too wide by {excess}"
+
+
+WIDE = """
+const main = document.querySelector("[data-testid=stMain]"), root = document.documentElement;
+const parts = [...document.querySelectorAll(".rf, .rf *")].map(e => e.getBoundingClientRect().right);
+return [root.scrollWidth - root.clientWidth, main.scrollWidth - main.clientWidth, Math.max(0, ...parts) - innerWidth];
+"""
 COLOURS = """
 const canvas = new OffscreenCanvas(1, 1).getContext("2d", {willReadFrequently: true});
 const layers = element => element ? [...layers(element.parentElement), getComputedStyle(element).backgroundColor] : [];
@@ -192,12 +229,19 @@ def test_three_files_get_their_answers(
     chromium: WebDriver, url: str, files: list[Path], tmp_path: Path, theme: str
 ) -> None:
     open_page(chromium, url, theme)
-    real, fake, text = predict(chromium, files)
+    real, fake, text = predict(chromium, files[:3])
     screenshot(chromium, tmp_path / f"{theme}.png")
-    answer = ["REAL", "a photograph of a person", "Real >99.9 %", "Fake <0.1 %", f"{NOTHING} {BESIDE}"]
-    assert real.text.splitlines() == ["Judged: the outlined part.", "real.png", *answer]
+    answer = [
+        "REAL",
+        "a photograph of a person",
+        "What was judged",
+        "Real >99.9 %",
+        "Fake <0.1 %",
+        f"{NOTHING} {BESIDE}",
+    ]
+    assert real.text.splitlines() == ["real.png", *answer]
     says = "The file says: generator NovelAI; such notes can be forged or copied."
-    answer = ["FAKE", "made by a machine", "Real <0.1 %", "Fake >99.9 %", f"{says} {BESIDE}"]
+    answer = ["FAKE", "made by a machine", "What was judged", "Real <0.1 %", "Fake >99.9 %", f"{says} {BESIDE}"]
     assert fake.text.splitlines() == ["fake.jpg", *answer]
     assert text.text.splitlines()[0] == files[2].name
     assert "NO ANSWER" in text.text
@@ -209,8 +253,7 @@ def test_three_files_get_their_answers(
     shapes = {icon.value_of_css_property("mask-image") for icon in icons}
     assert len(shapes) == 3
     assert all(shape.startswith('url("data:image/svg+xml') for shape in shapes)
-    for words, ink, paper in chromium.execute_script(COLOURS):
-        assert contrast(ink, paper) >= 4.5, f"{words!r} is hard to read in the {theme} theme: {ink} on {paper}"
+    assert_readable(chromium, theme)
 
 
 def test_a_phone_shows_everything_without_scrolling_sideways(
@@ -220,23 +263,97 @@ def test_a_phone_shows_everything_without_scrolling_sideways(
     predict(chromium, files)
     screenshot(chromium, tmp_path / "phone.png")
     assert_no_trace(chromium)
-    wide = """
-        const main = document.querySelector("[data-testid=stMain]"), root = document.documentElement;
-        const cards = [...document.querySelectorAll(".rf")].map(e => e.getBoundingClientRect().right);
-        return [root.scrollWidth - root.clientWidth, main.scrollWidth - main.clientWidth, Math.max(...cards) - 390];
-    """
-    assert all(excess <= 0 for excess in chromium.execute_script(wide))
+    assert_fits(chromium)
 
 
-def test_predict_works_from_the_keyboard(chromium: WebDriver, url: str, files: list[Path]) -> None:
-    open_page(chromium, url)
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_everything_works_from_the_keyboard(
+    chromium: WebDriver, url: str, files: list[Path], tmp_path: Path, theme: str
+) -> None:
+    open_page(chromium, url, theme)
     wait = patience(chromium)
     chooser = wait.until(lambda d: d.find_element(By.CSS_SELECTOR, "input[type=file]"))
-    chooser.send_keys(str(files[1]))
-    button = wait.until(lambda d: d.find_element(By.XPATH, "//button[normalize-space()='Predict' and not(@disabled)]"))
-    button.send_keys("\n")
-    verdict = wait.until(lambda d: d.find_element(By.CSS_SELECTOR, ".rf-verdict").text)
-    assert verdict.startswith("FAKE")
+    chooser.send_keys(str(files[3]))
+    button(chromium, "Predict").send_keys("\n")
+    wait.until(lambda d: d.find_element(By.CSS_SELECTOR, ".rf-face"))
+    assert tab(chromium).accessible_name == "Show where the evidence lies"
+    chromium.switch_to.active_element.send_keys(" ")
+    overlays = ".rf-crop img[src^='data:image/png']"
+    wait.until(lambda d: len(d.find_elements(By.CSS_SELECTOR, overlays)) == 2)
+    assert tab(chromium).accessible_name == "Check stability"
+    chromium.switch_to.active_element.send_keys(" ")
+    captions = wait.until(lambda d: [e.text for e in d.find_elements(By.TAG_NAME, "caption")])
+    assert captions == ["The verdict holds"] * 2
+    assert tab(chromium).accessible_name == "Prepare a case report"
+    assert tab(chromium).accessible_name == "Model card of the bundled detector"
+    screenshot(chromium, tmp_path / f"{theme}.png")
+    assert_readable(chromium, theme)
+    for crop in chromium.find_elements(By.CSS_SELECTOR, ".rf-crop"):
+        judged, overlay = (image.rect for image in crop.find_elements(By.TAG_NAME, "img"))
+        assert judged == overlay
+    frame = chromium.find_element(By.CSS_SELECTOR, ".rf-picture img").rect
+    numbers = chromium.find_elements(By.CSS_SELECTOR, ".rf-picture b")
+    assert [number.text for number in numbers] == ["1", "2"]
+    for number in numbers:
+        assert frame["x"] <= number.rect["x"] <= frame["x"] + frame["width"]
+        assert frame["y"] <= number.rect["y"] <= frame["y"] + frame["height"]
+
+
+def tab(driver: WebDriver) -> WebElement:
+    """Press the tabulator key: what has the focus then, which must be seen."""
+    before = driver.get_screenshot_as_png()
+    driver.switch_to.active_element.send_keys(Keys.TAB)
+    patience(driver).until(lambda d: d.get_screenshot_as_png() != before)
+    return driver.switch_to.active_element
+
+
+def test_table_and_report_can_be_downloaded(chromium: WebDriver, url: str, files: list[Path], tmp_path: Path) -> None:
+    folder = tmp_path / "downloads"
+    chromium.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(folder)})
+    open_page(chromium, url)
+    predict(chromium, files)
+    button(chromium, "Download the table as CSV").click()
+    table = downloaded(chromium, folder / "realface.csv")
+    assert [line.split(",")[0] for line in table.splitlines()] == ["file", *(f.name for f in files[:3]), "'=pair.png"]
+    button(chromium, "Prepare a case report").click()
+    button(chromium, "Download the case report").click()
+    report = downloaded(chromium, folder / "report.html")
+    assert report.startswith("<!DOCTYPE html>")
+    assert report.rstrip().endswith("</html>")
+    assert all(word in report for word in ("real.png", "fake.jpg", "=pair.png", "JPEG 70", "Where the evidence lies"))
+    assert_no_trace(chromium)
+
+
+def downloaded(driver: WebDriver, path: Path) -> str:
+    """The text of a file, once the browser has it whole: until then it has another name."""
+    patience(driver).until(lambda _: path.exists() and path.stat().st_size)
+    return path.read_text(encoding="utf-8-sig")
+
+
+def test_on_a_phone_an_example_and_the_model_card_can_be_read(chromium: WebDriver, url: str, tmp_path: Path) -> None:
+    open_page(chromium, url, "dark", size=(390, 844))
+    button(chromium, "A sharp and a blurred face").click()
+    wait = patience(chromium)
+    reason = "the face is too blurred to judge"
+    wait.until(lambda d: any(reason in e.text for e in d.find_elements(By.CSS_SELECTOR, ".rf-face")))
+    assert_fits(chromium)
+    page, link = chromium.current_window_handle, chromium.find_element(By.PARTIAL_LINK_TEXT, "Model card")
+    link.send_keys(Keys.ENTER)
+    wait.until(lambda d: len(d.window_handles) == 2)
+    chromium.switch_to.window(next(handle for handle in chromium.window_handles if handle != page))
+    try:
+        metrics = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
+        chromium.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+        heading = wait.until(lambda d: d.find_element(By.TAG_NAME, "h1").text)
+        assert heading.startswith("Model card")
+        wait.until(lambda d: d.title == "realface: model card")
+        screenshot(chromium, tmp_path / "card.png")
+        assert_fits(chromium)
+        assert_no_trace(chromium)
+    finally:
+        chromium.close()
+        chromium.switch_to.window(page)
+    assert chromium.find_elements(By.CSS_SELECTOR, ".rf-face"), "the answers are still there"
 
 
 def test_nothing_leaves_this_computer(chromium: WebDriver, url: str, files: list[Path], spied: Path) -> None:
