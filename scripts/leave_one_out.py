@@ -69,11 +69,26 @@ def read(data: Path, network: str, views: int) -> dict[str, Rows]:
     return found
 
 
-def fit(rows: Rows, l2: float, balance: str = "source") -> torch.Tensor:
-    """(F + 1,) weights and bias of logistic regression on all views, by L-BFGS."""
+def fit(rows: Rows, l2: float, spread: float) -> torch.Tensor:
+    """(F + 1,) weights and bias of logistic regression on all views, by L-BFGS.
+
+    `spread` weighs the variance, over the sources of a class, of their mean score: a head that tells sources of the
+    same class apart has learned the sources.
+    """
     inputs = torch.cat(rows.views)
     labels = torch.from_numpy(rows.labels).float().repeat(len(rows.views))
-    weight = torch.from_numpy(weights(rows.samples, balance)).float().repeat(len(rows.views))
+    weight = torch.from_numpy(weights(rows.samples, "source")).float().repeat(len(rows.views))
+    means = [
+        torch.stack(
+            [
+                torch.cat(
+                    [view[torch.from_numpy((rows.sources == source) & (rows.labels == label))] for view in rows.views]
+                ).mean(0)
+                for source in sorted(set(rows.sources[rows.labels == label].tolist()))
+            ]
+        )
+        for label in (0, 1)
+    ]
     head = torch.zeros(inputs.shape[1] + 1, requires_grad=True)
     optimizer = torch.optim.LBFGS([head], max_iter=150, history_size=20, line_search_fn="strong_wolfe")
 
@@ -81,6 +96,7 @@ def fit(rows: Rows, l2: float, balance: str = "source") -> torch.Tensor:
         optimizer.zero_grad()
         value = binary_cross_entropy_with_logits(inputs @ head[:-1] + head[-1], labels, weight)
         value = value + l2 * head[:-1].square().sum() / 2
+        value = value + spread * sum((of_class @ head[:-1]).var() for of_class in means)
         value.backward()
         return value
 
@@ -92,9 +108,9 @@ def judge(head: torch.Tensor, view: torch.Tensor) -> np.ndarray:
     return (view @ head[:-1] + head[-1]).numpy()
 
 
-def leave_out(train: Rows, valid: Rows, source: str, l2: float) -> dict[str, float | int]:
+def leave_out(train: Rows, valid: Rows, source: str, l2: float, spread: float) -> dict[str, float | int]:
     """Found or accused share of one source by a head that has seen all others."""
-    head = fit(train.where(train.sources != source), l2)
+    head = fit(train.where(train.sources != source), l2, spread)
     others = valid.where(valid.sources != source)
     reals = np.concatenate([judge(head, view[torch.from_numpy(others.labels == 0)]) for view in others.views[:2]])
     result: dict[str, float | int] = {}
@@ -116,18 +132,20 @@ def main() -> None:
     parser.add_argument("--network", default="clip-b16")
     parser.add_argument("--views", type=int, default=2)
     parser.add_argument("--l2", type=float, default=0.001)
+    parser.add_argument("--spread", type=float, default=0.0)
     parser.add_argument("--out", type=Path, default=Path("results/leave-one-out.json"))
     options = parser.parse_args()
     rows = read(options.data, options.network, options.views)
     sources = {}
     for source in sorted(set(rows["train"].sources.tolist())):
-        sources[source] = leave_out(rows["train"], rows["valid"], source, options.l2)
+        sources[source] = leave_out(rows["train"], rows["valid"], source, options.l2, options.spread)
         print(source, sources[source], flush=True)
     result = {
         "command": "python scripts/leave_one_out.py DATA",
         "network": options.network,
         "views": options.views,
         "l2": options.l2,
+        "spread": options.spread,
         "sources": sources,
     }
     options.out.write_text(json.dumps(result, indent=1) + "\n")
