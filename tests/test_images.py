@@ -31,7 +31,7 @@ class TestFile:
 
 class TestFormats:
     def test_all_that_the_messages_promise(self) -> None:
-        assert images.FORMATS == KINDS
+        assert (*KINDS, "HEIF") == images.FORMATS
 
     @pytest.mark.parametrize(("kind", "options"), LOSSLESS)
     def test_lossless(self, kind: str, options: dict[str, object]) -> None:
@@ -188,6 +188,13 @@ class TestProfiles:
         profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
         assert np.array_equal(decode(encoded(face(), "PNG", icc_profile=profile)), pixels(face()))
 
+    @pytest.mark.parametrize("kind", ["PNG", "GIF"])
+    def test_converted_with_a_palette(self, kind: str) -> None:
+        image = Image.new("P", (64, 64), 1)
+        image.putpalette([0, 0, 0, 200, 100, 0])
+        got = decode(encoded(image, kind, icc_profile=swapped_profile())).astype(int)
+        assert np.abs(got - ((0, 100, 200) if kind == "PNG" else (200, 100, 0))).max() <= 1  # a GIF has no profile
+
     @pytest.mark.parametrize("profile", [b"nonsense", bytes(500), swapped_profile()[:200], swapped_profile()[:300]])
     @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
     def test_broken_profile_is_ignored(self, kind: str, profile: bytes) -> None:
@@ -245,3 +252,26 @@ class TestOrientation:
         data = encoded(face(), "PNG")
         monkeypatch.setattr(Image.Image, "getexif", fail)
         assert np.array_equal(decode(data), pixels(face()))
+
+
+class TestStrips:
+    """Pictures are converted strip by strip, which must not show."""
+
+    @pytest.mark.parametrize("pixels_a_strip", [1, 64, 1000, 64 * 69])
+    @pytest.mark.parametrize("orientation", range(1, 9))
+    def test_turned(self, orientation: int, pixels_a_strip: int, monkeypatch: pytest.MonkeyPatch) -> None:
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        data = encoded(face(), "PNG", exif=exif, icc_profile=swapped_profile())
+        whole = decode(data)
+        monkeypatch.setattr(images, "_STRIP", pixels_a_strip)
+        assert np.array_equal(decode(data), whole)
+
+    @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "I;16", "F", "CMYK"])
+    def test_colours(self, mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        grey = np.asarray(face().convert("L"))
+        made = {"P": face().quantize(16), "I;16": Image.fromarray(grey.astype(np.uint16) * 257)}
+        data = encoded(made.get(mode) or face().convert(mode), "TIFF")
+        whole = decode(data)
+        monkeypatch.setattr(images, "_STRIP", 1000)
+        assert np.array_equal(decode(data), whole)

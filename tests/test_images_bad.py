@@ -1,8 +1,11 @@
 """The door for pictures: what is refused, by which error, before it costs memory."""
 
+import math
 import os
 import socket
 import struct
+import subprocess
+import sys
 import tracemalloc
 import zlib
 from pathlib import Path
@@ -100,7 +103,7 @@ class TestFile:
 class TestNotAPicture:
     def test_other_formats_are_refused(self) -> None:
         for kind in ("PPM", "ICO", "TGA", "PCX", "EPS"):
-            with pytest.raises(errors.NotAnImage, match="JPEG, PNG, WEBP, BMP, TIFF, GIF"):
+            with pytest.raises(errors.NotAnImage, match="JPEG, PNG, WEBP, BMP, TIFF, GIF; with an optional part HEIF"):
                 decode(encoded(face(), kind))
 
     @pytest.mark.parametrize(
@@ -160,11 +163,70 @@ class TestLimits:
         monkeypatch.setattr(ImageFile.ImageFile, "load", fail)
         tracemalloc.start()
         try:
-            with pytest.raises(errors.TooManyPixels, match="at most 80 million"):
+            with pytest.raises(errors.TooManyPixels, match="at most 52,000,000 pixels"):
                 decode(bytes(data))
             assert tracemalloc.get_traced_memory()[1] < 2**21
         finally:
             tracemalloc.stop()
+
+    @pytest.mark.parametrize(
+        ("kind", "options", "bytes_a_pixel"),
+        [
+            ("PNG", {}, 7),
+            ("JPEG", {}, 7),
+            ("JPEG", {"progressive": True}, 7),
+            ("JPEG", {"progressive": True, "subsampling": 0}, 10),
+            ("WEBP", {}, 18),
+            ("TIFF", {}, 7),
+            ("TIFF", {"tiffinfo": {274: 3}}, 8),
+            ("TIFF", {"compression": "tiff_adobe_deflate", "strip_size": 2**20}, 10),
+        ],
+    )
+    def test_fewer_pixels_where_they_take_more_memory(
+        self, kind: str, options: dict[str, object], bytes_a_pixel: int
+    ) -> None:
+        data = encoded(face(), kind, **options)
+        most = 64 * 70 * bytes_a_pixel / 7
+        assert decode(data, Limits(max_pixels=math.ceil(most) + 1)).shape == (70, 64, 3)
+        with pytest.raises(errors.TooManyPixels, match="64 x 70"):
+            decode(data, Limits(max_pixels=math.floor(most) - 1))
+
+    def test_jpeg_of_one_colour_a_scan_counts_as_progressive(self) -> None:
+        data = encoded(face(), "JPEG", subsampling=0)
+        scan = data.index(b"\xff\xda")
+        apart = data[:scan] + b"\xff\xda\0\x08\1\1\0\0\x3f\0" + data[scan:]
+        with pytest.raises(errors.TooManyPixels):
+            decode(apart, Limits(max_pixels=64 * 70))
+
+    def test_scans_are_counted_only_where_there_may_be_many(self) -> None:
+        film = b"\xff\xda" * 250_000  # as phones append it to a picture
+        two = encoded(face(), "MPO", save_all=True, append_images=[face()])
+        for data in (encoded(face(), "JPEG"), two):
+            assert np.array_equal(decode(data + film), decode(data))
+        with pytest.raises(errors.Truncated, match="unusual"):
+            decode(encoded(face(), "JPEG", progressive=True) + film)
+
+    @pytest.mark.parametrize(
+        ("mode", "side", "kind", "options"),
+        [
+            ("RGBA", 7200, "PNG", {}),
+            ("RGB", 7200, "JPEG", {"progressive": True}),
+            ("RGB", 6000, "JPEG", {"progressive": True, "subsampling": 0}),
+            ("RGB", 6700, "TIFF", {"compression": "tiff_lzw", "tiffinfo": {274: 6}}),
+            ("RGB", 4490, "WEBP", {"method": 0}),
+        ],
+    )
+    def test_memory_of_the_largest_that_are_read(
+        self, tmp_path: Path, mode: str, side: int, kind: str, options: dict[str, object]
+    ) -> None:
+        pytest.importorskip("resource")
+        (tmp_path / "a").write_bytes(encoded(Image.new(mode, (side, side), 99), kind, **options))
+        script = "import resource, sys; from realface.images import load; print(load(sys.argv[1]).shape)\n"
+        script += "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+        got = subprocess.run([sys.executable, "-c", script, tmp_path / "a"], check=True, capture_output=True, text=True)
+        shape, peak = got.stdout.splitlines()
+        assert shape == f"({side}, {side}, 3)"
+        assert int(peak) * (1 if sys.platform == "darwin" else 1024) < 600e6
 
     @pytest.mark.parametrize("kind", [b"zTXt", b"iTXt", b"iCCP"])
     def test_bombs_in_metadata(self, kind: bytes) -> None:

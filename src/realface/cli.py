@@ -80,8 +80,10 @@ def check(
     stability: Annotated[bool, typer.Option("--stability", help="Does the verdict hold for changed copies?")] = False,
     heatmap: Annotated[bool, typer.Option("--heatmap", help="With --json: where the evidence lies.")] = False,
     batch_size: Annotated[int, typer.Option(min=1, help="Pictures judged at a time.")] = 1,
-    max_megabytes: Annotated[int, typer.Option(min=1, help="Larger files are not read.")] = 64,
-    max_megapixels: Annotated[int, typer.Option(min=1, max=178, help="Larger pictures are not read.")] = 80,
+    max_megabytes: Annotated[int, typer.Option(min=1, help="Larger files are not read.")] = Limits().max_bytes // 2**20,
+    max_megapixels: Annotated[
+        int, typer.Option(min=1, max=178, help="Larger pictures are not read.")
+    ] = Limits().max_pixels // 10**6,
 ) -> None:
     """Say of each picture whether its faces are real or made by a machine.
 

@@ -1,33 +1,41 @@
 """The only door for pictures: untrusted bytes become an upright RGB array, or a typed error.
 
-Nothing else in realface opens an image file.
+Nothing else in realface opens an image file. Written for hostile files: how much memory a picture takes to decode is
+told from its header (`_memory`), and how long its header and its pixels are read is bounded (`_Reader`).
 """
 
+import importlib
 import io
+import math
 import os
 import re
 import stat
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from PIL import ExifTags, Image, ImageCms, JpegImagePlugin
+from PIL import ExifTags, Image, ImageCms, JpegImagePlugin, TiffImagePlugin, TiffTags
 
 from . import errors
 
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "HEIF")
 MIN_SIDE = 32
 _SIGNATURE = re.compile(rb"\xff\xd8\xff|\x89PNG|RIFF....WEBP|BM....\0{4}|II[*+]\0|MM\0[*+]|GIF8", re.DOTALL)
-_UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}  # EXIF orientation to what undoes it
+_HEIF = re.compile(rb".{4}ftyp(hei[cmsx]|hev[cmsx]|mi[fa][12]|msf1)", re.DOTALL)
+_TURNS = {
+    1: (1, 1, False),
+    2: (1, -1, False),
+    3: (-1, -1, False),
+    4: (-1, 1, False),
+    5: (1, 1, True),
+    6: (1, -1, True),
+    7: (-1, -1, True),
+    8: (-1, 1, True),
+}  # EXIF orientation to what makes the stored picture of the upright one: steps down and across, then axes swapped
+_ORDINARY = 7  # bytes of memory for a pixel of most files: 4 in Pillow, 3 in the array that is returned
+_STRIP = 2**20  # pixels that are converted at a time
 
 
 @dataclass(frozen=True)
@@ -36,11 +44,12 @@ class Limits:
 
     Attributes:
         max_bytes: largest file, in bytes.
-        max_pixels: largest picture, width times height; over 178 million (Pillow's own limit) nothing is read.
+        max_pixels: largest picture, width times height; over 178 million (Pillow's own limit) nothing is read. Of files
+            that take more than 7 bytes of memory a pixel to decode the largest is that much smaller: of WebP 2.6 times.
     """
 
     max_bytes: int = 64 * 2**20
-    max_pixels: int = 80_000_000
+    max_pixels: int = 52_000_000
 
 
 def read_bytes(path: str | os.PathLike[str], limits: Limits = Limits()) -> bytes:
@@ -74,7 +83,7 @@ def decode(data: bytes, limits: Limits = Limits()) -> np.ndarray:
     16-bit samples scaled to 8, and of an animation the first frame taken.
 
     Args:
-        data: the file: JPEG, PNG, WebP, BMP, TIFF or GIF.
+        data: the file: JPEG, PNG, WebP, BMP, TIFF, GIF or, where pillow-heif is installed, HEIF.
         limits: what to refuse before decoding.
 
     Returns:
@@ -88,10 +97,9 @@ def decode(data: bytes, limits: Limits = Limits()) -> np.ndarray:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             image.load()
-            rgb = _to_rgb(_to_srgb(_upright(image)))
-    except Exception:  # as above: any failure past the header means that the pixels cannot be had
+            return _upright_srgb(image)
+    except Exception:  # any failure past the header means that the pixels cannot be had
         raise errors.Truncated("the picture is cut off or damaged; copy or download the file again") from None
-    return np.asarray(rgb)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,15 +135,13 @@ def header(data: bytes, limits: Limits = Limits()) -> Header:
     """
     image = _open(data, limits)
     info, tables = image.info, getattr(image, "quantization", {})
-    jpeg = isinstance(image, JpegImagePlugin.JpegImageFile)
-    sampling = JpegImagePlugin.get_sampling(image) if jpeg else -1
     return Header(
         format=image.format or "",
         width=image.width,
         height=image.height,
         luma=sum(tables.get(0, ())),
         chroma=sum(tables.get(1, ())),
-        subsampling={0: "4:4:4", 1: "4:2:2", 2: "4:2:0"}.get(sampling, ""),
+        subsampling={0: "4:4:4", 1: "4:2:2", 2: "4:2:0"}.get(JpegImagePlugin.get_sampling(image), ""),
         progressive=bool(info.get("progressive")),
         exif=len(info.get("exif") or b""),
         icc=len(info.get("icc_profile") or b""),
@@ -165,26 +171,134 @@ def load(path: str | Path, limits: Limits = Limits()) -> np.ndarray:
     return decode(read_bytes(path, limits), limits)
 
 
+class _Reader(io.BytesIO):
+    """A file that can be read only so often: Pillow reads on for as long as a file tells it to, step by small step.
+
+    Attributes:
+        left: bytes that may still be read; each call costs a kilobyte besides.
+        end: where the last call ended.
+    """
+
+    left = 16 * 2**20
+    end = 0
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self.left -= 1024 + max(size or 0, 0)
+        if self.left < 0:
+            raise OSError("too much to read")
+        data = super().read(size)
+        self.end = self.tell()
+        return data
+
+
 def _open(data: bytes, limits: Limits) -> Image.Image:
     """The picture with its header read and nothing decoded, or one of the errors of `decode`."""
     if not data:
         raise errors.EmptyFile("the file is empty; copy or download it again")
     _check_size(len(data), limits)
+    heif = _heif_reader() if _HEIF.match(data) else None
+    reader = _Reader(data)
+    if data[:2] in (b"II", b"MM"):
+        reader.left //= 4  # a list of strips takes a hundred times its bytes in memory
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns of large pictures and odd metadata; limits are ours
-            image = Image.open(io.BytesIO(data), formats=FORMATS)
+            image: Image.Image = heif(reader) if heif else Image.open(reader, formats=FORMATS[:-1])
+            memory = _memory(image, data, reader.end)
     except Image.DecompressionBombError:
-        raise errors.TooManyPixels(_too_many(limits)) from None
-    except Exception:  # a damaged header can make Pillow's readers fail in any way they like
-        if not _SIGNATURE.match(data):
-            raise errors.NotAnImage(f"this is not a picture realface can read ({', '.join(FORMATS)})") from None
+        raise errors.TooManyPixels(_too_many(limits.max_pixels)) from None
+    except Exception:  # a damaged header can make readers fail in any way they like
+        if not heif and not _SIGNATURE.match(data):
+            kinds = f"{', '.join(FORMATS[:-1])}; with an optional part {FORMATS[-1]}"
+            raise errors.NotAnImage(f"this is not a picture realface can read ({kinds})") from None
         raise errors.Truncated("the header is damaged or unusual; download the file again or save it as PNG") from None
-    if image.width * image.height > limits.max_pixels:
-        raise errors.TooManyPixels(f"{image.width} x {image.height} pixels is too large; {_too_many(limits)}")
+    pixels = image.width * image.height
+    most = int(min(1, _ORDINARY * pixels / memory) * limits.max_pixels)
+    if pixels > most:
+        raise errors.TooManyPixels(f"{image.width} x {image.height} pixels is too large; {_too_many(most)}")
     if min(image.size) < MIN_SIDE:
         raise errors.TooSmall(f"{image.width} x {image.height} pixels is too small; {MIN_SIDE} a side are needed")
+    reader.left = 2**30  # a million steps: more than any file within the limits needs for its pixels
     return image
+
+
+def _heif_reader() -> Any:
+    """What reads a HEIF file as `Image.open` reads others."""
+    try:
+        return importlib.import_module("pillow_heif").HeifImageFile
+    except ImportError:
+        raise errors.NotAnImage(
+            'HEIF pictures are read with an optional part: pip install "realface[heif]", or save this one as JPEG'
+        ) from None
+
+
+def _memory(image: Image.Image, data: bytes, body: int) -> float:
+    """About how many bytes of memory a picture takes to decode, by its header.
+
+    As measured with Pillow 13 and pillow-heif 1.8 on pictures of one colour, which take hardly any bytes on the disk.
+
+    Args:
+        image: the picture with its header read.
+        data: the file.
+        body: where in it the header ends, of a JPEG.
+
+    Raises:
+        ValueError: it would take too long to decode.
+    """
+    pixels = image.width * image.height
+    if isinstance(image, JpegImagePlugin.JpegImageFile):
+        return _jpeg_memory(image, data, body)
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        return _tiff_memory(image)
+    if image.format == "WEBP":
+        return 18 * pixels
+    if image.format == "HEIF":
+        return _heif_memory(image, data)
+    return _ORDINARY * pixels
+
+
+def _jpeg_memory(image: JpegImagePlugin.JpegImageFile, data: bytes, body: int) -> float:
+    """As `_memory`. Of a JPEG in several scans all coefficients are kept until the last, in 2 bytes each."""
+    pixels = image.width * image.height
+    coefficients = {0: 3, 1: 2, 2: 1.5}.get(JpegImagePlugin.get_sampling(image), image.layers)
+    partial = any(  # the first scan has fewer colours than the picture
+        data.startswith(b"\xff\xda\0" + bytes([6 + 2 * colours, colours]), body - 8 - 2 * colours)
+        for colours in range(1, image.layers)
+    )
+    if not partial and not image.info.get("progressive"):
+        return _ORDINARY * pixels
+    if data.count(b"\xff\xda", body) * pixels > 2**30:
+        raise ValueError("too many scans")
+    return (4 + 2 * coefficients) * pixels
+
+
+def _tiff_memory(image: TiffImagePlugin.TiffImageFile) -> float:
+    """As `_memory`. Of a TIFF every tile is decompressed whole, and Pillow copies a picture to turn it."""
+    if len(image.tile) > 2**17:
+        raise ValueError("too many strips")
+    exif = image.getexif()
+    for pointer in TiffTags.TAGS_V2_GROUPS:
+        exif.pop(pointer, None)  # what it points to would be read on loading
+    tags = image.tag_v2
+    width, height = int(tags[TiffImagePlugin.IMAGEWIDTH]), int(tags[TiffImagePlugin.IMAGELENGTH])
+    a_pixel = _ORDINARY if tags.get(ExifTags.Base.Orientation, 1) == 1 else 8
+    if image.tile[0].codec_name != "libtiff":
+        return a_pixel * width * height
+    across = tags.get(TiffImagePlugin.TILEWIDTH, width)
+    down = tags.get(TiffImagePlugin.TILELENGTH, min(tags.get(TiffImagePlugin.ROWSPERSTRIP, height), height))
+    samples = tags.get(TiffImagePlugin.SAMPLESPERPIXEL, 1) * max(tags.get(TiffImagePlugin.BITSPERSAMPLE, (1,))) / 8
+    padded = math.ceil(width / across) * across * math.ceil(height / down) * down
+    return float(max(a_pixel * padded, 4 * width * height + 2 * samples * across * down))
+
+
+def _heif_memory(image: Image.Image, data: bytes) -> float:
+    """As `_memory`. A HEIF file may hold larger pictures than its main one, for example as its alpha channel."""
+    sizes = re.findall(rb"ispe\0.{3}(.{4})(.{4})", data, re.DOTALL)
+    pixels = max(int.from_bytes(width) * int.from_bytes(height) for width, height in sizes)
+    planes = {420: 1.5, 422: 2}.get(image.info.get("chroma", 444), 3) + ("A" in image.mode.upper())
+    samples = planes * (2 if image.info["bit_depth"] > 8 else 1)
+    kept = 3 if getattr(image, "n_frames", 1) > 1 else 0
+    return (4 + 2 * samples + kept) * max(pixels, image.width * image.height)
 
 
 def _check_size(size: int, limits: Limits) -> None:
@@ -192,42 +306,65 @@ def _check_size(size: int, limits: Limits) -> None:
         raise errors.TooManyBytes(f"the file is larger than {limits.max_bytes / 2**20:.0f} MB; make it smaller first")
 
 
-def _too_many(limits: Limits) -> str:
-    return f"at most {limits.max_pixels / 1e6:.0f} million pixels are read; make the picture smaller first"
+def _too_many(most: int) -> str:
+    return f"at most {most:,} pixels are read of such a file; make the picture smaller first"
 
 
-def _upright(image: Image.Image) -> Image.Image:
+def _upright_srgb(image: Image.Image) -> np.ndarray:
+    """A loaded picture as `decode` returns it, made strip by strip: whole copies in between would add up."""
+    width, height = image.size
+    down, across, swapped = _turn(image)
+    rgb = np.empty((width, height, 3) if swapped else (height, width, 3), np.uint8)
+    stored = rgb[::down, ::across]
+    stored = stored.swapaxes(0, 1) if swapped else stored
+    rows = max(1, _STRIP // width)
+    to_srgb = None
+    for top in range(0, height, rows):
+        strip = _eight_bits(image.crop((0, top, width, min(top + rows, height))))
+        if top == 0:
+            to_srgb = _to_srgb(image.info.get("icc_profile"), strip.mode)
+        if to_srgb:
+            strip = to_srgb.apply(strip)
+        stored[top : top + rows] = np.asarray(_on_white(strip))
+    return rgb
+
+
+def _turn(image: Image.Image) -> tuple[int, int, bool]:
+    if image.format == "HEIF" or len(image.info.get("exif") or b"") > 2**22:
+        return _TURNS[1]  # HEIF is turned by its reader, whatever EXIF says; and no camera writes that much EXIF
     try:
-        turn = _UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+        return _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1), _TURNS[1])
     except Exception:  # damaged EXIF says nothing; viewers ignore it too
-        return image
-    return image if turn is None else image.transpose(turn)
+        return _TURNS[1]
 
 
-def _to_srgb(image: Image.Image) -> Image.Image:
-    profile = image.info.get("icc_profile")
-    if not profile or image.mode not in ("RGB", "RGBA", "CMYK", "L"):
-        return image
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """The picture in a mode that colour profiles are made for: L, RGB, RGBA or CMYK."""
+    if image.mode == "F":
+        return Image.fromarray(np.nan_to_num(np.asarray(image)).clip(0, 255).round().astype(np.uint8))
+    if image.mode.startswith("I"):  # 16 bits of grey; 32 are read as if they were
+        grey = np.asarray(image).clip(0, 65535).astype(np.uint32)
+        return Image.fromarray(((grey + 128) // 257).astype(np.uint8))
+    if image.has_transparency_data:
+        return image.convert("RGBA")
+    return image if image.mode in ("L", "RGB", "CMYK") else image.convert("RGB")
+
+
+def _to_srgb(profile: bytes | None, mode: str) -> ImageCms.ImageCmsTransform | None:
+    if not profile:
+        return None
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         if "sRGB" in ImageCms.getProfileDescription(source):
-            return image
-        mode = image.mode if image.mode in ("RGB", "RGBA") else "RGB"
-        converted = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode=mode)
-    except Exception:  # a broken profile is common and harmless: viewers ignore it too
-        return image
-    return converted or image
+            return None
+        return ImageCms.buildTransform(
+            source, ImageCms.createProfile("sRGB"), mode, "RGBA" if mode == "RGBA" else "RGB"
+        )
+    except Exception:  # a broken profile, or one for other colours, is common and harmless: viewers ignore it too
+        return None
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode == "F":
-        grey = np.nan_to_num(np.asarray(image)).clip(0, 255).round()
-        return Image.fromarray(grey.astype(np.uint8)).convert("RGB")
-    if image.mode.startswith("I"):  # 16 bits of grey; 32 are read as if they were
-        grey = np.asarray(image).clip(0, 65535).astype(np.uint32)
-        return Image.fromarray(((grey + 128) // 257).astype(np.uint8)).convert("RGB")
-    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
-        image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        return Image.alpha_composite(white, image).convert("RGB")
+def _on_white(image: Image.Image) -> Image.Image:
+    if image.mode == "RGBA":
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     return image if image.mode == "RGB" else image.convert("RGB")
