@@ -22,9 +22,8 @@ from realface.training import fit as fit_module
 from realface.training.calibrate import fit_calibration, set_thresholds
 from realface.training.checkpoint import SafeCheckpoints
 from realface.training.config import Config, make_config, parse_setting, read_toml, to_toml
-from realface.training.fit import spread
 from realface.training.pictures import Pictures
-from realface.training.sources import Source, weights
+from realface.training.sources import weights
 from realface.training.train import train
 
 
@@ -301,19 +300,3 @@ def test_a_config_is_checked_however_it_is_made() -> None:
 def test_splits_of_the_fixture_are_read(faces: Path) -> None:
     samples = read_data(faces)
     assert {(s.split, s.label) for s in samples} == {(s, y) for s in ("train", "valid", "test") for y in (0, 1)}
-
-
-def test_spread_is_the_variance_of_source_means_within_each_class() -> None:
-    logits = torch.tensor([1.0, 3.0, 6.0, -4.0, -4.0, 2.0], requires_grad=True)
-    groups = torch.tensor([0, 0, 2, 1, 5, 5])  # real: sources 0 and 1; fake: sources 0 and 2
-    got = spread(logits, groups)
-    assert got.item() == pytest.approx(np.var([2, 6]) + np.var([-4, -1]))
-    [gradient] = torch.autograd.grad(got, logits)
-    assert gradient[2] > 0 > gradient[0]
-    assert spread(logits, torch.zeros(6, dtype=torch.int64)).item() == 0, "one source cannot be spread"
-
-
-def test_a_source_has_a_number_for_each_class(faces: Path) -> None:
-    samples = [replace(s, source=name) for s, name in zip(read_data(faces)[:4], "abab", strict=True)]
-    samples = [replace(s, label=label) for s, label in zip(samples, (0, 0, 1, 1), strict=True)]
-    assert Source(samples, "source", 32).groups_of(torch.arange(4)).tolist() == [0, 2, 1, 3]

@@ -29,7 +29,6 @@ class Config:
         degradations: 0 (pictures as they are) to 1: how likely each step of `degrade.random_history` is.
         balance: what weighs the same in every epoch: "source" (both classes; within a class, sources by the
             square root of their size), "class", or "none".
-        spread: how much the sources of a class are held together, see `realface.training.fit.spread`; 0 not at all.
         epochs: most passes over the training pictures.
         patience: epochs without a better validation loss before training stops; 0 never stops early.
         batch_size: pictures a step.
@@ -49,7 +48,6 @@ class Config:
     views: int = 3
     degradations: float = 1.0
     balance: str = "source"
-    spread: float = 0.0
     epochs: int = 30
     patience: int = 6
     batch_size: int = 64
@@ -70,7 +68,6 @@ class Config:
             "framing": self.framing in FRAMINGS,
             "views": self.views >= 1,
             "degradations": 0 <= self.degradations <= 1,
-            "spread": self.spread >= 0,
             "epochs": self.epochs >= 1,
             "patience": self.patience >= 0,
             "batch_size": self.batch_size >= 2,

@@ -57,10 +57,7 @@ class Task(pl.LightningModule):
         inputs, rows = batch
         if len(rows) < 2:  # BatchNorm needs two
             return None
-        logits = self.logits(inputs)
-        loss = binary_cross_entropy_with_logits(logits, self.train_source.labels_of(rows))
-        if self.config.spread:
-            loss = loss + self.config.spread * spread(logits, self.train_source.groups_of(rows))
+        loss = binary_cross_entropy_with_logits(self.logits(inputs), self.train_source.labels_of(rows))
         self._losses.append(loss.detach())
         return loss
 
@@ -108,22 +105,6 @@ class Task(pl.LightningModule):
 
     def val_dataloader(self) -> "DataLoader[Any]":
         return self.valid_source.in_order(self.config)
-
-
-def spread(logits: Tensor, groups: Tensor) -> Tensor:
-    """How far apart the sources of a class are: the variance of their mean logits, summed over both classes.
-
-    A network for which it is large has learned to tell sources apart. After the variance penalty of Krueger et al.
-    2021, "Out-of-Distribution Generalization via Risk Extrapolation", on mean logits instead of losses.
-
-    Args:
-        logits: (N,) of one batch.
-        groups: (N,) int64, see `Source.groups_of`.
-    """
-    counts = torch.bincount(groups, minlength=2)
-    means = logits.new_zeros(len(counts)).index_add(0, groups, logits) / counts.clamp(min=1)
-    of_class = [means[label::2][counts[label::2] > 0] for label in (0, 1)]
-    return torch.stack([some.var(correction=0) if len(some) else logits.new_zeros(()) for some in of_class]).sum()
 
 
 class _Journal(pl.Callback):

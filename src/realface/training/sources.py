@@ -45,16 +45,10 @@ class Source:
             raise DataError("none of the real pictures, or none of the fake ones, could be read")
         self.weights = torch.from_numpy(weights(samples, balance) * readable).float()
         self._labels = torch.tensor([float(s.label) for s in samples])
-        names = {name: i for i, name in enumerate(sorted({s.source for s in samples}))}
-        self._groups = torch.tensor([2 * names[s.source] + s.label for s in samples])
 
     def labels_of(self, rows: Tensor) -> Tensor:
         """(N,) float labels of the given rows, on their device."""
         return self._labels.to(rows.device)[rows]
-
-    def groups_of(self, rows: Tensor) -> Tensor:
-        """(N,) int64, a number for each source and class; odd for fakes."""
-        return self._groups.to(rows.device)[rows]
 
     def drawn(self, config: Config, epoch: int) -> "DataLoader[Any]":
         """Batches of (inputs, row numbers) of one training epoch, drawn by weight with replacement."""
