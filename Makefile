@@ -24,11 +24,15 @@ train: $(VENV)/.test  ## Train the detectors of the README again (DATA=…), int
 
 figures: $(VENV)/.test  ## Measure again every figure of the README and the model card (DATA=…)
 	$(BIN)/python scripts/figures.py measure $(DATA)
+	$(BIN)/python scripts/leave_one_out.py $(DATA) --folds 6
+	$(BIN)/python benchmarks/faces.py $(DATA)
+	$(BIN)/python benchmarks/heatmap.py $(DATA)
 	$(BIN)/python scripts/figures.py write
 
-benchmark: $(VENV)/.test  ## Time the detectors against the notebook's Keras path, and weigh the install
+benchmark: $(VENV)/.test  ## Time the detectors against the notebook's Keras path, weigh the install, read hostile files
 	$(BIN)/python benchmarks/speed.py
 	$(BIN)/python benchmarks/install.py
+	$(BIN)/python benchmarks/fuzz.py --files 20000
 
 clean:  ## Remove the set-up
 	rm -rf $(VENV)

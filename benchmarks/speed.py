@@ -29,6 +29,7 @@ from realface import Detector, __version__, bundled
 from realface.card import Card, Preprocessing
 from realface.networks import NETWORKS, build
 from realface.paths import cache_dir
+from realface.training.config import make_config
 from realface.training.export import export
 
 TENSORFLOW = "tensorflow-cpu==2.21.0"
@@ -96,7 +97,8 @@ def main() -> None:
         contenders[f"bundled: {name}"] = ours(Detector.load(path))
     for name in NETWORKS:
         network = build(name, seed=0)
-        contenders[name] = ours(Detector(export(network, Card(name, "0", name, Preprocessing(network.input_size)))))
+        preprocessing = Preprocessing(network.input_size, make_config({"network": name}).framing)
+        contenders[name] = ours(Detector(export(network, Card(name, "0", name, preprocessing))))
     worker = Path(__file__).with_name("keras_path.py")
     with (
         tempfile.TemporaryDirectory() as folder,

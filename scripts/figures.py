@@ -1,7 +1,7 @@
 """Measure the figures of the README and the model card, and write them there.
 
-    python scripts/figures.py measure DATA    detectors on the test split of DATA -> results/*.json
-    python scripts/figures.py write           results/*.json -> the tables between the marks in the documents
+    python scripts/figures.py measure DATA [NAME…]    detectors on the test split of DATA -> results/*.json
+    python scripts/figures.py write                   results/*.json -> the tables between the marks in the documents
 
 A test runs `write` in memory and fails where a document and the results disagree.
 """
@@ -18,14 +18,14 @@ DETECTORS = {"best": "best", "notebook-small": ROOT / "runs" / "notebook-small" 
 DOCUMENTS = ("README.md", "MODEL_CARD.md", "docs/faces.md", "docs/experiments.md")
 
 
-def measure(data: str) -> None:
-    """Evaluate every detector on the test split and keep the figures."""
+def measure(data: str, names: list[str]) -> None:
+    """Evaluate the named detectors, or all, on the test split and keep the figures."""
     from realface import Detector
     from realface.evaluation.evaluate import evaluate
 
-    for name, file in DETECTORS.items():
+    for name in names or DETECTORS:
         result = {"command": "python scripts/figures.py measure DATA", "commit": commit()}
-        result |= evaluate(Detector.load(file), Path(data), "test")
+        result |= evaluate(Detector.load(DETECTORS[name]), Path(data), "test")
         (RESULTS / f"{name}.json").write_text(json.dumps(result, indent=1) + "\n")
 
 
@@ -182,8 +182,8 @@ def rendered(document: str) -> str:
 
 def main() -> None:
     match sys.argv[1:]:
-        case ["measure", data]:
-            measure(data)
+        case ["measure", data, *names]:
+            measure(data, names)
         case ["write"]:
             for document in DOCUMENTS:
                 (ROOT / document).write_text(rendered(document), encoding="utf-8")

@@ -98,7 +98,8 @@ def fit(rows: Rows, l2: float, spread: float) -> torch.Tensor:
         optimizer.zero_grad()
         value = binary_cross_entropy_with_logits(inputs @ head[:-1] + head[-1], labels, weight)
         value = value + l2 * head[:-1].square().sum() / 2
-        value = value + spread * sum((of_class @ head[:-1]).var() for of_class in means)
+        if spread:
+            value = value + spread * sum((of_class @ head[:-1]).var(correction=0) for of_class in means)
         value.backward()
         return value
 
@@ -155,7 +156,7 @@ def main() -> None:
         print(json.dumps(some, indent=1), flush=True)
         sources |= some
     result = {
-        "command": "python scripts/leave_one_out.py DATA",
+        "command": f"python scripts/leave_one_out.py DATA --folds {folds} --l2 {options.l2} --spread {options.spread}",
         "network": options.network,
         "views": options.views,
         "l2": options.l2,

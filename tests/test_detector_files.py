@@ -184,6 +184,7 @@ class TestPackage:
     def test_public_names(self) -> None:
         assert realface.__all__ == [
             "Claim",
+            "Crop",
             "Detector",
             "DetectorError",
             "DetectorId",
@@ -193,6 +194,7 @@ class TestPackage:
             "Probability",
             "Problem",
             "RealfaceError",
+            "Trial",
             "Verdict",
             "__version__",
             "bundled",

@@ -1,5 +1,7 @@
 """The standard crop: where it lies, that it is cut exactly, and the one resampling."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -148,12 +150,48 @@ def test_why_a_face_cannot_be_judged() -> None:
     assert only(np.asarray(image.filter(ImageFilter.GaussianBlur(1.5)))).reason is None
 
 
+@pytest.mark.parametrize("share", [0.4, 0.5])
+@pytest.mark.parametrize("side", ["left", "right", "bottom"])
+def test_half_a_face_at_an_edge_is_not_judged(side: str, share: float) -> None:
+    left, top, width, height = only(PORTRAIT).box
+    x, y = left + round(share * width), top + round((1 - share) * height)
+    cut = {"left": PORTRAIT[:, x:], "right": PORTRAIT[:, : 2 * left + width - x], "bottom": PORTRAIT[:y]}[side]
+    for found in faces.candidates(np.ascontiguousarray(cut)):
+        assert found.reason == "cut_off"
+
+
+def test_a_face_near_an_edge_is_judged() -> None:
+    left, top, width, _ = only(PORTRAIT).box
+    assert only(np.ascontiguousarray(PORTRAIT[top:, left : left + width])).reason is None
+
+
+def test_a_leaning_face_beside_another_keeps_its_own_landmarks() -> None:
+    picture = np.full((400, 700, 3), 128, np.uint8)
+    picture[50:350, 30:330] = PORTRAIT
+    leaning = Image.fromarray(tilted(35)).resize((150, 150), Image.Resampling.LANCZOS)
+    picture[120:270, 330:480] = np.asarray(leaning)
+    large, small = faces.candidates(picture)
+    for found, middle in ((large, 180), (small, 405)):
+        left, _, side, _ = found.crop.box
+        assert abs(left + side / 2 - middle) < 60
+
+
+def test_a_large_leaning_face_costs_no_more_memory_than_its_pixels() -> None:
+    picture = np.asarray(Image.fromarray(tilted(30)).resize((2400, 2400), Image.Resampling.BICUBIC))
+    tracemalloc.start()
+    found = only(picture)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert found.crop.roll > 20
+    assert found.pixels.base is None, "nothing around the crop is kept"
+    assert peak < 12 * picture.nbytes
+
+
 def test_a_nose_beside_the_eyes_is_a_head_turned_away() -> None:
     ahead = np.array([[10, 10], [30, 10], [20, 20], [12, 30], [28, 30]], float)
     aside = ahead.copy()
     aside[2] = [38, 20]
-    assert faces._reason(ahead, 1.0, PORTRAIT) is None
-    assert faces._reason(ahead, 0.6, PORTRAIT) == "cut_off"
-    assert faces._reason(aside, 1.0, PORTRAIT) == "turned_away"
+    assert faces._reason(ahead, (40, 40), PORTRAIT) is None
+    assert faces._reason(aside, (60, 60), PORTRAIT) == "turned_away"
     turn = np.array([[0, -1], [1, 0]])  # tilting the head by a right angle changes nothing
-    assert faces._reason(aside @ turn, 1.0, PORTRAIT) == "turned_away"
+    assert faces._reason(aside @ turn + (0, 50), (60, 60), PORTRAIT) == "turned_away"

@@ -125,6 +125,8 @@ class Card:
         texts = (self.name, self.version, self.network, self.licence, self.policy.split)
         if not all(isinstance(text, str) for text in texts):
             raise ValueError("name, version, network, licence and split must be texts")
+        if not all(text.isprintable() and len(text) <= 200 for text in texts if text != self.licence):
+            raise ValueError("name, version, network and split must be short and printable")  # they go to terminals
         if not (isinstance(self.data, dict) and isinstance(self.metrics, dict)):
             raise ValueError("data and metrics must be objects")
         if not (0 <= self.policy.max_bpcer <= 1 and 0 <= self.policy.max_apcer <= 1):
@@ -132,7 +134,7 @@ class Card:
         low, high = self.thresholds.real_below, self.thresholds.fake_from
         resample, labels = self.preprocessing.resample, self.labels
         if self.preprocessing.crop not in FRAMINGS or (resample, labels) != ("bicubic", ("real", "fake")):
-            raise ValueError(f"unknown preprocessing or labels {self.preprocessing.crop}, {resample}, {labels}")
+            raise ValueError(f"unknown preprocessing or labels {self.preprocessing.crop!r}, {resample!r}, {labels!r}")
         if not 0 <= low <= high <= 1.0001:
             raise ValueError(f"thresholds {low}, {high} are not in order within 0 to 1")
         if not (0 < self.calibration.scale < 1e6 and abs(self.calibration.offset) < 1e6):

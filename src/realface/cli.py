@@ -230,7 +230,11 @@ def explore(
     from .report import check_target
 
     check_target(out)
-    write_whole(out, look(data).encode())
+    page = look(data)
+    try:
+        write_whole(out, page.encode())
+    except OSError as error:
+        raise DataError(f"the page could not be written: {error}") from None
 
 
 @app.command("app")

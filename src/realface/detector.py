@@ -19,6 +19,7 @@ from .results import Answer, Claim, DetectorId, Face, Probability, Problem, Tria
 Picture = str | os.PathLike[str] | bytes | np.ndarray
 Claims = tuple[Claim, ...]
 FACES_AT_ONCE = 16
+MAX_GRID = 256  # cells a side of a heatmap
 
 CHANGES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "JPEG 70": lambda crop: degrade.jpeg(crop, 70),
@@ -122,7 +123,7 @@ class Detector:
         Returns:
             (N,) float32.
         """
-        return np.asarray(self._session.run(["logit"], {"pixels": crops})[0])
+        return self._run(["logit"], crops)[0]
 
     def explain(self, crops: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The `logits` and, from the same pass, what each cell of a grid over the crop adds to them: (N, G, G) float32.
@@ -132,8 +133,8 @@ class Detector:
         """
         if not self.explains:
             raise DetectorError(f"the detector {self.id.name} gives no heatmaps")
-        logits, evidence = self._session.run(["logit", "evidence"], {"pixels": crops})
-        return np.asarray(logits), np.asarray(evidence)
+        logits, evidence = self._run(["logit", "evidence"], crops)
+        return logits, evidence
 
     @property
     def explains(self) -> bool:
@@ -144,6 +145,18 @@ class Detector:
         """Calibrated probability of fake, in float64, for each of (N,) logits."""
         scores = self.card.calibration.scale * logits.astype(np.float64) + self.card.calibration.offset
         return np.asarray(1 / (1 + np.exp(-scores.clip(-500, 500))))
+
+    def _run(self, names: list[str], crops: np.ndarray) -> list[np.ndarray]:
+        """What the graph says of (N, size, size, 3) crops; a file can hold any graph, so what it says is checked."""
+        try:
+            said = [np.asarray(output) for output in self._session.run(names, {"pixels": crops})]
+        except Exception:  # as on loading, there is no common base
+            raise DetectorError(f"the detector {self.id.name} fails on these pictures") from None
+        sides = said[-1].shape[1:]  # none of a logit
+        fits = all(len(output) == len(crops) and np.isfinite(output).all() for output in said)
+        if not fits or said[0].ndim != 1 or (sides and not (len(set(sides)) == 1 and 1 <= sides[0] <= MAX_GRID)):
+            raise DetectorError(f"the detector {self.id.name} gives scores that make no sense")
+        return said
 
     def _check_batch(self, batch: list[Picture], heatmap: bool, stability: bool) -> Iterator[Verdict]:
         opened = [self._open(picture) for picture in batch]
@@ -178,6 +191,9 @@ class Detector:
             some = everyone[start : start + FACES_AT_ONCE]
             inputs = self._inputs([candidate.pixels for candidate in some])
             logits, maps = self.explain(inputs) if heatmap else (self.logits(inputs), None)
+            if maps is not None:  # in the log odds of the calibrated probability, as the verdict is
+                calibration = self.card.calibration
+                maps = calibration.scale * maps.astype(float) + calibration.offset / maps[0].size
             answers = self._answers(logits)
             trials = []
             for change, do in CHANGES.items() if stability else ():
@@ -190,7 +206,7 @@ class Detector:
                     probability,
                     candidate.crop,
                     candidate.reason,
-                    None if maps is None else tuple(tuple(row) for row in maps[i].astype(float).round(4).tolist()),
+                    None if maps is None else tuple(tuple(row) for row in maps[i].round(4).tolist()),
                     tuple(of_change[i] for of_change in trials) if stability else None,
                 )
                 judged.append(face)

@@ -30,7 +30,7 @@ ROUGH = 140
 """Heads that lean by more degrees, or are smaller than this where they were found, are looked at again, closer."""
 MIN_CROP = 64
 MAX_TURN = 0.8
-MIN_INSIDE = 0.7
+MIN_MARGIN = 0.15
 MIN_SHARPNESS = 0.06
 
 
@@ -90,26 +90,38 @@ def _landmarks(picture: np.ndarray, face: Found) -> np.ndarray:
 
     The finder sees a lean smaller than it is; turning the head by what it sees and looking again finds the rest.
     """
-    points = face.landmarks
+    if abs(_roll(face.landmarks)) < LEAN and face.size >= ROUGH:
+        return face.landmarks
     left, top, right, bottom = face.box
-    centre = np.array([left + right, top + bottom]) / 2
-    side = math.ceil(2.0 * max(right - left, bottom - top))
-    corner = np.round(centre - side / 2).astype(int)
+    middle, extent = np.array([left + right, top + bottom]) / 2, max(right - left, bottom - top)
+    corner = np.maximum(np.floor(middle - 1.5 * extent), 0).astype(
+        int
+    )  # of what a square of 2 times the box can turn to
+    end = np.ceil(middle + 1.5 * extent).astype(int)
+    around = picture[corner[1] : end[1], corner[0] : end[0]]
+    factor = max(1, int(extent / CLOSE))  # a large face needs no more pixels than this to be looked at
+    around = np.asarray(Image.fromarray(around).reduce(factor))
+    side = math.ceil(2 * extent / factor)
+    start = np.round((middle - corner) / factor - side / 2).astype(int)
+    points = (face.landmarks - corner) / factor
     for _ in range(LOOKS):
         roll = _roll(points)
-        if abs(roll) < LEAN and (points is not face.landmarks or face.size >= ROUGH):
-            break
-        closer = cut(picture, Crop((int(corner[0]), int(corner[1]), side, side), roll))
+        closer = cut(around, Crop((int(start[0]), int(start[1]), side, side), roll))
         found = find(resample(closer, CLOSE))
         if not found:
             break
-        seen = found[0].landmarks * side / CLOSE - side / 2
+        nearest = min(found, key=lambda other: math.hypot(*(other.landmarks.mean(0) - CLOSE / 2)))
+        seen = nearest.landmarks * side / CLOSE - side / 2
         turn = math.radians(roll)
         back = np.array([[math.cos(turn), math.sin(turn)], [-math.sin(turn), math.cos(turn)]])
-        points = seen @ back + corner + side / 2
+        again = seen @ back + start + side / 2
+        x, y = again.mean(0) * factor + corner
+        if not (left <= x <= right and top <= y <= bottom):
+            break  # that is somebody else
+        points = again
         if abs(_roll(seen)) < LEAN:
             break
-    return points
+    return np.asarray(points * factor + corner)
 
 
 def cut(picture: np.ndarray, crop: Crop) -> np.ndarray:
@@ -122,10 +134,10 @@ def cut(picture: np.ndarray, crop: Crop) -> np.ndarray:
     x, y = left + side // 2, top + side // 2
     x0, y0, x1, y1 = max(0, x - reach), max(0, y - reach), min(width, x + reach), min(height, y + reach)
     beyond = ((y0 - y + reach, y + reach - y1), (x0 - x + reach, x + reach - x1), (0, 0))
-    around = np.pad(picture[y0:y1, x0:x1], beyond, "symmetric")
+    around = np.pad(picture[y0:y1, x0:x1], beyond, "edge")  # not mirrored: half a face must not become a whole one
     turned = Image.fromarray(around).rotate(crop.roll, Image.Resampling.BICUBIC)
     start = reach - side // 2
-    return np.asarray(turned)[start : start + side, start : start + side]
+    return np.asarray(turned)[start : start + side, start : start + side].copy()  # without what surrounds it
 
 
 def resample(crop: np.ndarray, size: int) -> np.ndarray:
@@ -159,15 +171,16 @@ def _candidate(picture: np.ndarray, face: Found) -> Candidate:
     landmarks = _landmarks(picture, face)
     crop = crop_for(picture, landmarks)
     pixels = cut(picture, crop)
-    share = (inside[2] - inside[0]) * (inside[3] - inside[1]) / max(1.0, (right - left) * (bottom - top))
-    return Candidate(box, crop, pixels, _reason(landmarks, share, pixels))
+    return Candidate(box, crop, pixels, _reason(landmarks, (width, height), pixels))
 
 
-def _reason(landmarks: np.ndarray, inside: float, pixels: np.ndarray) -> Reason | None:
-    across = landmarks[1] - landmarks[0]
-    length = math.hypot(*across)
-    aside = abs(float((landmarks[2] - landmarks[:2].mean(0)) @ across)) / max(length, 1e-6) ** 2
-    if inside < MIN_INSIDE:
+def _reason(landmarks: np.ndarray, size: tuple[int, int], pixels: np.ndarray) -> Reason | None:
+    """Why a face with these landmarks, in a picture of `size` (width, height), cannot be judged."""
+    across, down = landmarks[1] - landmarks[0], landmarks[3:].mean(0) - landmarks[:2].mean(0)
+    unit = max(math.hypot(*across), 0.9 * math.hypot(*down), 1e-6)  # between the eyes, also of a head turned aside
+    margin = float(np.concatenate([landmarks, size - landmarks]).min()) / unit
+    aside = abs(float((landmarks[2] - landmarks[:2].mean(0)) @ across)) / max(math.hypot(*across), 1e-6) ** 2
+    if margin < MIN_MARGIN:
         return "cut_off"
     if pixels.shape[0] < MIN_CROP:
         return "too_small"

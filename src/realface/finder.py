@@ -12,10 +12,9 @@ import numpy as np
 import onnxruntime as ort
 from PIL import Image
 
-SIDES = (640, 256)
-"""Longest sides, in pixels, at which a picture is searched: the next only where the one before shows no face."""
-BIG_SIDE = 1280
-"""The first side for pictures larger than this, so that the small faces of group pictures are found."""
+SIDE, BIG_SIDE, SMALL_SIDE = 640, 1280, 256
+"""Longest sides, in pixels, at which a picture is searched: larger ones than 1,280 at that too, for the small faces of
+group pictures, and where no face was found at 256, for one that fills the picture."""
 SCORE = 0.6
 OVERLAP = 0.3
 MAX_FACES = 200
@@ -43,14 +42,15 @@ class Found:
 def find(picture: np.ndarray) -> list[Found]:
     """The faces in a (height, width, 3) uint8 RGB picture, the largest first; at most 200."""
     longest = max(picture.shape[:2])
-    sides = (BIG_SIDE, *SIDES) if longest > BIG_SIDE else SIDES
-    tried = set()
-    for side in sides:
-        scale = min(1.0, side / longest)
-        if scale not in tried and (found := _at_scale(picture, scale)):
-            return found
-        tried.add(scale)
-    return []
+    found = _at_scale(picture, min(1.0, SIDE / longest))
+    if longest > BIG_SIDE:
+        large = [np.array(face.box) for face in found]
+        more = _at_scale(picture, BIG_SIDE / longest)
+        found += [face for face in more if all(_overlap(np.array(face.box), box) < OVERLAP for box in large)]
+    if not found and longest > SMALL_SIDE:
+        found = _at_scale(picture, SMALL_SIDE / longest)
+    found.sort(key=lambda face: (face.box[0] - face.box[2]) * (face.box[3] - face.box[1]))
+    return found[:MAX_FACES]
 
 
 def _at_scale(picture: np.ndarray, scale: float) -> list[Found]:
@@ -72,13 +72,13 @@ def _at_scale(picture: np.ndarray, scale: float) -> list[Found]:
     kept: list[np.ndarray] = []
     for row in order:
         box = boxes[row]
-        if all(_overlap(box, other) < OVERLAP for other in kept):
+        seen = (box[:2] < (w, h)).all() and (box[2:] > 0).all()  # some of it is inside the picture
+        if seen and all(_overlap(box, other) < OVERLAP for other in kept):
             kept.append(box)
             extent = float((box[2:] - box[:2]).max())
             left, top, right, bottom = (box.reshape(2, 2) * ratio).ravel().tolist()
             found.append(Found((left, top, right, bottom), points[row] * ratio, float(scores[row]), extent))
-    found.sort(key=lambda face: (face.box[0] - face.box[2]) * (face.box[3] - face.box[1]))
-    return found[:MAX_FACES]
+    return found
 
 
 def _decoded(outputs: dict[str, np.ndarray], width: int) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
@@ -97,7 +97,7 @@ def _decoded(outputs: dict[str, np.ndarray], width: int) -> list[tuple[np.ndarra
 
 
 def _overlap(one: np.ndarray, other: np.ndarray) -> float:
-    """Intersection over union of two boxes, or over the smaller one where that lies within the other."""
+    """Intersection over union of two boxes."""
     sides = np.minimum(one[2:], other[2:]) - np.maximum(one[:2], other[:2])
     if (sides <= 0).any():
         return 0.0
@@ -109,5 +109,6 @@ def _overlap(one: np.ndarray, other: np.ndarray) -> float:
 def _session() -> ort.InferenceSession:
     options = ort.SessionOptions()
     options.log_severity_level = 4
+    options.intra_op_num_threads = 1  # it is quick, and whoever uses it may run several at a time
     path = resources.files("realface") / "weights" / "finder" / "yunet.onnx"
     return ort.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])

@@ -19,7 +19,7 @@ def cache_dir(part: str) -> Path:
 
 def write_whole(path: Path, data: bytes) -> None:
     """Write a file so that it is there whole or not at all."""
-    part = path.with_suffix(".part")
+    part = path.with_name(f"{path.name}.part")
     part.write_bytes(data)
     part.replace(path)
 

@@ -57,8 +57,8 @@ class Face:
         probability: of both classes.
         crop: the part of the picture the probability is of.
         reason: why this face cannot be judged, a key of `REASONS`; None where it can.
-        heatmap: where the evidence for fake lies, if asked for: rows of a square grid over the crop, in logits; what
-            speaks for fake is positive.
+        heatmap: where the evidence lies, if asked for: rows of a square grid over the crop. What speaks for fake is
+            positive, and all cells add up to the log odds of fake.
         stability: the answers for changed versions of the crop, if asked for.
     """
 
@@ -72,8 +72,10 @@ class Face:
 
     @property
     def stable(self) -> bool | None:
-        """Whether every changed version got the same verdict; None where that was not asked."""
-        return None if self.stability is None else all(trial.verdict == self.verdict for trial in self.stability)
+        """Whether every changed version got the same verdict; None where that was not asked, or nothing was judged."""
+        if self.stability is None or self.reason:
+            return None
+        return all(trial.verdict == self.verdict for trial in self.stability)
 
 
 @dataclass(frozen=True)
@@ -160,7 +162,7 @@ class Verdict:
 
     def to_json(self) -> str:
         """The answer as one line of JSON, in ASCII (file names may hold bytes that no encoding can print)."""
-        return json.dumps(self.to_dict())
+        return json.dumps(self.to_dict(), allow_nan=False)
 
 
 def overall(faces: tuple[Face, ...]) -> Answer | None:

@@ -45,7 +45,7 @@ class Config:
     seed: int = 0
     pretrained: bool = True
     freeze: bool = False
-    views: int = 3
+    views: int = 2
     degradations: float = 1.0
     balance: str = "source"
     epochs: int = 30
