@@ -3,13 +3,15 @@
 import json
 
 import numpy as np
+import onnx
 import pytest
 from conftest import brightness_detector, encoded, grey
+from onnx import numpy_helper
 from PIL import Image, ImageFilter
 from skimage.data import astronaut
 
 from realface import Detector, DetectorError, degrade
-from realface.card import Preprocessing
+from realface.card import Calibration, Preprocessing
 from realface.detector import CHANGES
 
 PORTRAIT = astronaut()[:300, 90:390]
@@ -120,3 +122,38 @@ def test_stability_judges_the_changed_crop(finding: Detector) -> None:
     assert face.stability[0].probability.fake == pytest.approx(fake)
     assert face.stable is all(trial.verdict == face.verdict for trial in face.stability)
     assert finding.check(PORTRAIT).faces[0].stable is None
+
+
+def altered(name: str, values: np.ndarray) -> Detector:
+    """The brightness detector with another constant in its graph."""
+    model = onnx.load_from_string(brightness_detector(explains=True))
+    [constant] = [t for t in model.graph.initializer if t.name == name]
+    constant.CopyFrom(numpy_helper.from_array(values, name))
+    model.graph.output[1].type.tensor_type.shape.dim[1].dim_param = "rows"
+    return Detector(model.SerializeToString())
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("unit", np.array(0, np.float32)),  # the logit is infinite
+        ("middle", np.array(np.nan, np.float32)),
+        ("cells", np.array([-1, 2, 16, 4, 8, 3])),  # a heatmap that is not square
+        ("cells", np.array([-1, 5, 8, 4, 8, 3])),  # the graph fails
+    ],
+)
+def test_scores_that_make_no_sense_are_refused(name: str, values: np.ndarray) -> None:
+    with pytest.raises(DetectorError, match=r"make no sense|fails on these"):
+        altered(name, values).check(np.asarray(grey(200)), heatmap=True)
+
+
+def test_the_heatmap_is_in_the_log_odds_of_the_verdict() -> None:
+    card = {"preprocessing": Preprocessing(32, "face"), "calibration": Calibration(0.5, -1.0)}
+    [face] = Detector(brightness_detector(explains=True, **card)).check(PORTRAIT, heatmap=True).faces
+    assert np.sum(face.heatmap) == pytest.approx(np.log(face.probability.fake / face.probability.real), abs=0.01)
+
+
+@pytest.mark.parametrize("text", ["two\nlines", "\x1b[2J", "a" * 201])
+def test_a_detector_cannot_drive_the_terminal(text: str) -> None:
+    with pytest.raises(DetectorError, match="short and printable"):
+        Detector(brightness_detector(name=text))
