@@ -1,6 +1,6 @@
 """Whether the heatmap means something: hiding what it marks must move the score more than hiding anything else.
 
-    python benchmarks/heatmap.py DATA [--pictures 100] [--out results/heatmap.json]
+    python benchmarks/heatmap.py DATA [--pictures 60] [--out results/heatmap.json]
 
 For fake faces of the test split that the detector calls fake, a tenth of the crop's cells is hidden: those that the
 heatmap says speak most for fake, those that speak least for it, or random ones (the mean of five draws). Hidden cells
@@ -41,7 +41,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("--detector", default="best")
-    parser.add_argument("--pictures", type=int, default=100)
+    parser.add_argument("--pictures", type=int, default=60)
     parser.add_argument("--split", default="test")
     parser.add_argument("--out", type=Path, default=Path("results/heatmap.json"))
     options = parser.parse_args()

@@ -42,19 +42,18 @@ def test_batches_say_what_single_pictures_say(best: Detector) -> None:
 
 @pytest.mark.skipif(not FACES.is_dir(), reason="the project's faces are not here (REALFACE_FACES says where)")
 @pytest.mark.parametrize(
-    ("source", "label", "least_right"),
-    [
-        ("140k-a", 0, 0.9),
-        ("140k-a", 1, 0.9),
-        ("140k-b", 0, 0.9),
-        ("140k-b", 1, 0.9),
-        ("lfw", 0, 0.95),
-        ("tpdne", 1, 0.9),
-    ],
+    ("source", "count", "least_right", "most_accused"),
+    [("140k-a", 64, 0.92, 0.04), ("140k-b", 60, 0.92, 0.04), ("lfw", 25, 0.95, 0.04), ("tpdne", 6, 0.9, 0)],
 )
-def test_held_out_faces_are_told_apart(best: Detector, source: str, label: int, least_right: float) -> None:
-    samples = [s for s in read_data(FACES) if s.split == "test" and s.source.startswith(source) and s.label == label]
-    some = samples[:: max(1, len(samples) // 25)]
-    right = [(v.faces[0].probability.fake >= 0.5) == bool(label) for v in best.check_many(s.path for s in some)]
-    assert len(right) >= 6
+def test_held_out_faces_are_told_apart(
+    best: Detector, source: str, count: int, least_right: float, most_accused: float
+) -> None:
+    """A sample of what `results/best.json` measures on all of the test split: accuracy at 0.5, real called fake."""
+    samples = [s for s in read_data(FACES) if s.split == "test" and s.source.startswith(source)]
+    some = samples[:: max(1, len(samples) // count)]
+    assert len(some) >= 6
+    verdicts = list(best.check_many(s.path for s in some))
+    right = [(v.faces[0].probability.fake >= 0.5) == bool(s.label) for v, s in zip(verdicts, some, strict=True)]
+    accused = [v.faces[0].verdict == "fake" for v, s in zip(verdicts, some, strict=True) if s.label == 0]
     assert np.mean(right) >= least_right
+    assert sum(accused) <= most_accused * len(accused)
