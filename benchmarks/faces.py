@@ -30,6 +30,7 @@ from realface.finder import find
 from realface.progress import track
 
 FACELESS = 2000
+SMALL = 300  # pictures with room around the face
 STEP = 2  # of the 140k test crops every second is judged three ways
 SCENES = ("coffee", "rocket", "chelsea")  # photographs without people that come with scikit-image
 
@@ -120,6 +121,37 @@ def three_ways(detector: Detector, samples: list[Sample]) -> dict[str, dict[str,
     }
 
 
+def small_in_frame(detector: Detector, samples: list[Sample], count: int) -> dict[str, dict[str, float | int | None]]:
+    """The figures on pictures with room around the face: alone, and pasted whole into photographs of 1,600 x 1,200.
+
+    Unlike a ready-made crop, such a picture hides its edges from the detector: the crop lies within it both times.
+    """
+    rng = np.random.default_rng(0)
+    scenes = [np.asarray(Image.fromarray(getattr(skimage.data, name)()).resize((1600, 1200))) for name in SCENES]
+    alone: list[faces.Candidate] = []
+    within: list[faces.Candidate] = []
+    labels = []
+    for row in track(rng.permutation(len(samples)), "judging small faces in photographs"):
+        picture = images.load(samples[row].path)
+        found = faces.candidates(picture)
+        if not found or found[0].crop.box[2] > 0.8 * min(picture.shape[:2]) or max(picture.shape[:2]) > 1000:
+            continue
+        again = faces.candidates(pasted(scenes, len(labels))(picture))
+        alone.append(found[0])
+        within.append(again[0] if again else found[0])
+        labels.append(samples[row].label)
+        if len(labels) == count:
+            break
+    result = {}
+    for way, some in {"alone": alone, "in photographs of 1600 x 1200": within}.items():
+        inputs = np.stack([faces.resample(face.pixels, detector.card.preprocessing.size) for face in some])
+        logits = np.concatenate([detector.logits(inputs[i : i + 8]) for i in range(0, len(inputs), 8)])
+        judged = np.array([face.reason is None for face in some])
+        fake = detector.probabilities(logits)
+        result[way] = figures(np.array(labels), fake, judged, detector.card.thresholds)
+    return result
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
@@ -135,6 +167,7 @@ def main() -> None:
         "faceless": {"pictures": FACELESS, "found": faceless(FACELESS)},
         "recall": recall([replace(s, source=s.source or "all") for s in samples]),
         "three_ways": three_ways(Detector.load(), crops),
+        "small_in_frame": small_in_frame(Detector.load(), [s for s in samples if s.split == "test"], SMALL),
     }
     options.out.write_text(json.dumps(result, indent=1) + "\n")
     print(json.dumps(result, indent=1))
