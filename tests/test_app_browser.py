@@ -47,7 +47,10 @@ FLAGS = [
     *("--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage"),
 ]
 # what starts the tests may ignore SIGINT, as a shell does for work in the background, and then so would the server
-SERVE = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); from realface.web.launch import launch; sys.exit(launch({!r}, {}, open_browser=False))"
+SERVE = (
+    "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    "from realface.web.launch import launch; sys.exit(launch({!r}, {}, open_browser=False))"
+)
 SPY = """
 import os, sys
 def note(event, address):
