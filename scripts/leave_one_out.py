@@ -89,7 +89,7 @@ def fit(rows: Rows, l2: float, spread: float) -> torch.Tensor:
                 for source in sorted(set(rows.sources[rows.labels == label].tolist()))
             ]
         )
-        for label in (0, 1)
+        for label in ((0, 1) if spread else ())
     ]
     head = torch.zeros(inputs.shape[1] + 1, requires_grad=True)
     optimizer = torch.optim.LBFGS([head], max_iter=150, history_size=20, line_search_fn="strong_wolfe")
@@ -98,7 +98,7 @@ def fit(rows: Rows, l2: float, spread: float) -> torch.Tensor:
         optimizer.zero_grad()
         value = binary_cross_entropy_with_logits(inputs @ head[:-1] + head[-1], labels, weight)
         value = value + l2 * head[:-1].square().sum() / 2
-        if spread:
+        if means:
             value = value + spread * sum((of_class @ head[:-1]).var(correction=0) for of_class in means)
         value.backward()
         return value

@@ -65,10 +65,9 @@ def crop_for(picture: np.ndarray, landmarks: np.ndarray) -> Crop:
     A picture that is a standard crop itself is taken whole along its shorter side.
     """
     height, width = picture.shape[:2]
-    eyes, mouth = landmarks[:2].mean(0), landmarks[3:].mean(0)
-    across, down = landmarks[1] - landmarks[0], mouth - eyes
+    across, down = _axes(landmarks)
     side = 2 * max(2.0 * math.hypot(*across), 1.8 * math.hypot(*down))
-    x, y = eyes + 0.1 * down
+    x, y = landmarks[:2].mean(0) + 0.1 * down
     shorter = min(height, width)
     roll = _roll(landmarks)
     if side >= STANDARD * shorter:
@@ -78,9 +77,14 @@ def crop_for(picture: np.ndarray, landmarks: np.ndarray) -> Crop:
     return Crop((left, top, side, side), round(roll, 1) if abs(roll) > MAX_ROLL else 0.0)
 
 
+def _axes(landmarks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """From eye to eye and from the eyes to the mouth, (2,) each, for (5, 2) landmarks."""
+    return landmarks[1] - landmarks[0], landmarks[3:].mean(0) - landmarks[:2].mean(0)
+
+
 def _roll(landmarks: np.ndarray) -> float:
     """Degrees by which a head leans clockwise, for (5, 2) landmarks."""
-    across, down = landmarks[1] - landmarks[0], landmarks[3:].mean(0) - landmarks[:2].mean(0)
+    across, down = _axes(landmarks)
     right = across + np.array([down[1], -down[0]])  # two estimates of where the head's right is, added
     return math.degrees(math.atan2(right[1], right[0]))
 
@@ -94,9 +98,8 @@ def _landmarks(picture: np.ndarray, face: Found) -> np.ndarray:
         return face.landmarks
     left, top, right, bottom = face.box
     middle, extent = np.array([left + right, top + bottom]) / 2, max(right - left, bottom - top)
-    corner = np.maximum(np.floor(middle - 1.5 * extent), 0).astype(
-        int
-    )  # of what a square of 2 times the box can turn to
+    # all that a square of twice the box can reach when it is turned
+    corner = np.maximum(np.floor(middle - 1.5 * extent), 0).astype(int)
     end = np.ceil(middle + 1.5 * extent).astype(int)
     around = picture[corner[1] : end[1], corner[0] : end[0]]
     factor = max(1, int(extent / CLOSE))  # a large face needs no more pixels than this to be looked at
@@ -176,7 +179,7 @@ def _candidate(picture: np.ndarray, face: Found) -> Candidate:
 
 def _reason(landmarks: np.ndarray, size: tuple[int, int], pixels: np.ndarray) -> Reason | None:
     """Why a face with these landmarks, in a picture of `size` (width, height), cannot be judged."""
-    across, down = landmarks[1] - landmarks[0], landmarks[3:].mean(0) - landmarks[:2].mean(0)
+    across, down = _axes(landmarks)
     unit = max(math.hypot(*across), 0.9 * math.hypot(*down), 1e-6)  # between the eyes, also of a head turned aside
     margin = float(np.concatenate([landmarks, size - landmarks]).min()) / unit
     aside = abs(float((landmarks[2] - landmarks[:2].mean(0)) @ across)) / max(math.hypot(*across), 1e-6) ** 2

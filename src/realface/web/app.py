@@ -12,13 +12,14 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from realface import Detector, DetectorError, Verdict, __version__, draw, images, words
+from realface.paths import SUFFIXES
 from realface.report import Report
 from realface.web import markup, summary
 from realface.web.examples import EXAMPLES, File
 from realface.web.modelcard import model_card
 from realface.web.style import STYLE
 
-TYPES = ["jpg", "jpeg", "png", "webp", "bmp", "tif", "tiff", "gif", "heic", "heif"]
+TYPES = [suffix.removeprefix(".") for suffix in SUFFIXES]
 
 
 @st.cache_resource(show_spinner="Loading the detector …")
