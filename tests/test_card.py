@@ -41,11 +41,19 @@ def test_roundtrip() -> None:
 
 def test_json_is_plain_and_stable() -> None:
     raw = json.loads(CARD.to_json())
-    assert raw["format"] == FORMAT == 1
+    assert raw["format"] == FORMAT == 2
     assert raw["labels"] == ["real", "fake"]
-    assert raw["preprocessing"] == {"size": 224, "crop": "centre-square", "resample": "bicubic"}
+    assert raw["preprocessing"] == {"size": 224, "crop": "centre-square", "resample": "bicubic", "window": 0}
     assert list(raw) == sorted(raw)
     assert KEY == "realface"
+
+
+def test_the_format_before_windows_is_read() -> None:
+    def older(raw: dict[str, Any]) -> None:
+        raw["format"] = 1
+        del raw["preprocessing"]["window"]
+
+    assert Card.from_json(edited(older)).preprocessing == CARD.preprocessing
 
 
 def test_frozen() -> None:
@@ -54,9 +62,9 @@ def test_frozen() -> None:
             part.name = "other"  # type: ignore[misc, union-attr]
 
 
-@pytest.mark.parametrize("newer", [2, 99, 0, None, "1", [1]])
+@pytest.mark.parametrize("newer", [3, 99, 0, None, "1", [1]])
 def test_another_format(newer: object) -> None:
-    with pytest.raises(DetectorError, match="this realface reads 1"):
+    with pytest.raises(DetectorError, match="this realface reads 2"):
         Card.from_json(edited(lambda raw: raw.update(format=newer)))
 
 
@@ -100,6 +108,7 @@ NUMBERS = [None, "1", [], {}, float("nan")]
         ("data", [None, 1, [], "text"]),
         ("metrics", [None, 1, [], "text"]),
         ("preprocessing.size", [*NUMBERS, 0, -224, 15, 4097, 224.0, 224.5, float("inf")]),
+        ("preprocessing.window", [*NUMBERS, -224, 15, 4097, 128.0]),
         ("preprocessing.crop", [None, 1, "whole", ["centre-square"]]),
         ("preprocessing.resample", [None, 1, "nearest"]),
         ("calibration.scale", [*NUMBERS, 0, -1, 1e6, float("inf")]),

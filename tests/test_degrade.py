@@ -139,6 +139,53 @@ def test_tone() -> None:
     assert spread == sorted(spread)
 
 
+@pytest.mark.parametrize("shape", [(128, 128), (32, 32), (33, 33), (101, 99), (300, 300)])
+def test_cover_hides_nothing_but_the_lower_face(shape: tuple[int, int]) -> None:
+    image = np.full((*shape, 3), 77, np.uint8)
+    image.setflags(write=False)
+    for seed in range(60):
+        result = degrade.cover(image, seeded(seed))
+        assert result.shape == image.shape
+        assert result.dtype == np.uint8
+        changed = (result != image).any(2)
+        assert not changed[: shape[0] // 2].any()  # eyes and forehead
+        assert not changed[:, : shape[1] // 5].any()
+        assert not changed[:, -(shape[1] // 5) :].any()
+        assert 0.1 < changed.mean() < 0.22
+        assert changed[round(0.7 * shape[0]), shape[1] // 2]  # the mouth
+        assert changed[round(0.58 * shape[0]), shape[1] // 2]  # the nose
+
+
+def test_masks_are_plain_and_differ() -> None:
+    masks = [degrade.cover(FACE, seeded(seed)) for seed in range(40)]
+    assert len({mask.tobytes() for mask in masks}) == 40
+    for mask in masks:
+        cloth = mask[80:100, 50:78].astype(int)
+        assert np.abs(np.diff(cloth, axis=0)).max() <= 3  # nothing of the face shows through
+        assert np.abs(np.diff(cloth, axis=1)).max() <= 8
+    levels = [float(mask[80:100, 50:78].mean()) for mask in masks]
+    assert min(levels) < 60
+    assert max(levels) > 200
+    assert np.array_equal(masks[0], degrade.cover(FACE, seeded(0)))
+
+
+def test_the_grid_is_what_it_says() -> None:
+    assert next(iter(degrade.GRID)) == degrade.AS_IT_IS
+    assert list(degrade.GRID)[-1] == degrade.COVERED
+    assert len(degrade.GRID) == 14
+    results = {name: change(FACE, seeded()) for name, change in degrade.GRID.items()}
+    assert np.array_equal(results.pop(degrade.AS_IT_IS), FACE)
+    for name, factor in {"scale 1.5": 1.5, "scale 0.75": 0.75, "scale 0.5": 0.5}.items():
+        assert results[name].shape == (128 * factor, 128 * factor, 3)
+    same_size = {name: result for name, result in results.items() if not name.startswith("scale")}
+    errors = {name: error(result) for name, result in same_size.items()}
+    assert min(errors.values()) > 0
+    for names in (("JPEG 90", "JPEG 70", "JPEG 50", "JPEG 30"), ("blur 0.5", "blur 1", "blur 1.5")):
+        assert [errors[name] for name in names] == sorted(errors[name] for name in names)
+    assert np.array_equal(results["noise 5"], degrade.noise(FACE, 5, seeded()))
+    assert np.array_equal(results["WebP 50"], degrade.webp(FACE, 50))
+
+
 class TestRandomHistory:
     def test_the_same_seed_gives_the_same_life(self) -> None:
         for seed in range(20):

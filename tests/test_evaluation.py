@@ -10,6 +10,7 @@ from conftest import encoded, grey
 from realface import Detector
 from realface.card import SIZE_GROUPS, Thresholds
 from realface.data import read_data
+from realface.degrade import random_history
 from realface.errors import DataError
 from realface.evaluation.evaluate import evaluate
 from realface.evaluation.metrics import by_size, by_source, figures, report, table
@@ -74,8 +75,11 @@ def test_evaluating_a_folder(tmp_path: Path, detector: Detector) -> None:
     assert got["figures"]["all"]["accuracy"] == 1
     assert got["unreadable"] == [str(tmp_path / "test" / "fake" / "broken.png")]
     assert json.loads(json.dumps(got)) == got
+    assert "grid" not in got
     with pytest.raises(DataError, match="no pictures in the valid split"):
         evaluate(detector, tmp_path, "valid")
+    with pytest.raises(DataError, match="no source 'lfw' in the test split; there are: none that has a name"):
+        evaluate(detector, tmp_path, "test", ["lfw"])
 
 
 def test_random_histories_are_the_same_every_time(tmp_path: Path, detector: Detector, rng: np.random.Generator) -> None:
@@ -86,8 +90,9 @@ def test_random_histories_are_the_same_every_time(tmp_path: Path, detector: Dete
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(rng.integers(0, 256, (80, 70, 3), dtype=np.uint8)).save(path)
     samples = read_data(tmp_path)
-    first, second = (score(detector, samples, "x", strength=1.0, seed=5).logits for _ in range(2))
+    first, second = (score(detector, samples, "x", change=random_history, seed=5).logits for _ in range(2))
     assert (first == second).all()
+    assert not np.allclose(first, score(detector, samples, "x", change=random_history, seed=6).logits)
     assert not np.allclose(first, score(detector, samples, "x").logits)
 
 

@@ -9,7 +9,7 @@ from .faces import FRAMINGS, Framing
 from .results import Answer
 
 KEY = "realface"
-FORMAT = 1
+FORMAT = 2  # 1 had no `window`
 
 SIZE_GROUPS = {"under 128 px": 0, "128 to 255 px": 128, "256 to 511 px": 256, "512 px and more": 512}
 """By the native side of a face's crop: name to the smallest side in it. The keys of `Card.metrics["test_by_size"]`."""
@@ -22,11 +22,20 @@ def size_group(side: int) -> str:
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How a picture becomes the graph's input, (N, size, size, 3) uint8 RGB. Normalisation is in the graph."""
+    """How a picture becomes the graph's inputs; normalisation is in the graph.
+
+    Attributes:
+        size: of `pixels`, the whole crop resampled, (N, size, size, 3) uint8 RGB; 0 where the graph has no such input.
+        crop: what of a picture is judged.
+        resample: how the crop gets its size.
+        window: of `windows`, nine windows of the crop's native pixels, (N, 9, window, window, 3) uint8 RGB, with
+            `side`, (N,) float32, the crop's native side in pixels; 0 where the graph has no such inputs.
+    """
 
     size: int
     crop: Framing = "centre-square"
     resample: str = "bicubic"
+    window: int = 0
 
 
 @dataclass(frozen=True)
@@ -110,7 +119,7 @@ class Card:
             raw = json.loads(text)
             parts = {"preprocessing": Preprocessing, "calibration": Calibration}
             parts |= {"thresholds": Thresholds, "policy": Policy}
-            if raw.get("format") != FORMAT:
+            if raw.get("format") not in range(1, FORMAT + 1):
                 raise DetectorError(f"this detector has format {raw.get('format')!r}; this realface reads {FORMAT}")
             if raw.keys() != {f.name for f in fields(cls)}:
                 raise ValueError("unknown or missing entries")
@@ -139,5 +148,6 @@ class Card:
             raise ValueError(f"thresholds {low}, {high} are not in order within 0 to 1")
         if not (0 < self.calibration.scale < 1e6 and abs(self.calibration.offset) < 1e6):
             raise ValueError("calibration must keep the order of scores")
-        if not (isinstance(self.preprocessing.size, int) and 16 <= self.preprocessing.size <= 4096):
-            raise ValueError(f"input size {self.preprocessing.size}")
+        sides = (self.preprocessing.size, self.preprocessing.window)
+        if not (any(sides) and all(type(side) is int and (side == 0 or 16 <= side <= 4096) for side in sides)):
+            raise ValueError(f"input sizes {sides}")

@@ -9,16 +9,20 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from . import __version__, images, table
+from .cli_data import data_app, need_folder, need_training
 from .detector import Detector, Picture, bundled
-from .errors import ConfigError, DataError, DetectorError, ImageError, MissingExtra, RealfaceError
+from .errors import ConfigError, DataError, DetectorError, ImageError, RealfaceError
 from .images import Limits
 from .paths import expand
 from .results import Verdict
+
+if TYPE_CHECKING:
+    from .training.config import Config
 
 app = typer.Typer(
     help="Tell photographs of real faces from faces a machine made.",
@@ -28,7 +32,6 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-data_app = typer.Typer(help="Look at labelled pictures before anything is learned from them.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 
 DetectorOption = Annotated[
@@ -120,7 +123,7 @@ def networks(
     fetch: Annotated[str, typer.Option(metavar="NAME", help="Download the published weights NAME starts from.")] = "",
 ) -> None:
     """List the networks that can be trained, with parameters, multiply-adds and input size."""
-    _need_training()
+    need_training()
     from .networks import describe, pretrained
 
     if fetch:
@@ -149,18 +152,13 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out where it stopped.")] = False,
 ) -> None:
     """Train a network and write a detector file, with its curves and its report on the test split."""
-    _need_training()
-    from .training.config import make_config, parse_setting, read_toml
+    need_training()
     from .training.train import train as run_training
 
     if resume and not (out / "config.toml").exists():
         raise DataError(f"{out} holds no run to go on with; leave --resume away to begin one")
-    settings = read_toml(config or out / "config.toml") if config or resume else {}
-    if network and settings.get("network", network) != network:
-        raise ConfigError(f"those settings are for the network {settings['network']}, not {network}; choose one")
-    settings |= {"network": network} if network else {}
-    settings |= dict(parse_setting(text) for text in set_ or [])
-    made = run_training(data, make_config(settings), out, resume=resume)
+    stored = out / "config.toml" if resume else None
+    made = run_training(data, _settings(config or stored, network, set_), out, resume=resume)
     if made is None:
         _fail(f"stopped; go on with: realface train {shlex.join([str(data), '--out', str(out)])} --resume", 130)
     print(made)
@@ -169,72 +167,87 @@ def train(
 
 
 @app.command()
+def fuse(
+    data: Annotated[Path, typer.Argument(help="The labelled pictures both views were trained on.")],
+    whole: Annotated[Path, typer.Option(help="Run folder of the network clip-b16.")],
+    native: Annotated[Path, typer.Option(help="Run folder of the network native.")],
+    out: Annotated[Path, typer.Option(help="The run folder to make.")],
+) -> None:
+    """Learn how to weigh the whole face against its native pixels, and write one detector file of both."""
+    need_training()
+    from .training.fuse import fuse as weigh
+
+    print(weigh(data, whole, native, out))
+    if (out / "report.txt").exists():
+        print((out / "report.txt").read_text(encoding="utf-8"))
+
+
+@app.command()
+def tune(
+    data: Annotated[Path, typer.Argument(help="Labelled pictures with a manifest that names their sources.")],
+    out: Annotated[Path, typer.Option(help="The folder to make; gets best.toml, trials.csv and plots.")],
+    trials: Annotated[int, typer.Option(min=1, help="How many to finish in all.")],
+    network: Annotated[str | None, typer.Option(help="See `realface networks`.  [default: clip-b16]")] = None,
+    config: Annotated[Path | None, typer.Option(help="Settings in TOML to better; trial 0.")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="One setting; repeatable.")
+    ] = None,
+    folds: Annotated[int, typer.Option(min=2, help="Groups of sources left out in turn.")] = 3,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Of each training in the search, to shorten it.")] = None,
+    storage: Annotated[
+        str | None, typer.Option(metavar="URL", help="A database for several machines.  [default: study.db in --out]")
+    ] = None,
+    study: Annotated[str | None, typer.Option(help="Its name there.  [default: that of the network]")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the search, or join another machine's.")] = False,
+) -> None:
+    """Search for the settings with which a network best judges sources it has not seen."""
+    need_training()
+    from .training.tune import tune as search
+
+    wanted = _settings(config, network, set_)
+    found = search(
+        data,
+        wanted,
+        out,
+        trials=trials,
+        folds=folds,
+        epochs=epochs,
+        storage=storage,
+        study_name=study,
+        resume=resume,
+    )
+    if found is None:
+        _fail("stopped; the same command with --resume goes on", 130)
+    print(found)
+
+
+@app.command()
 def evaluate(
     data: Annotated[Path, typer.Argument(help="Labelled pictures, in any layout that `train` takes.")],
     detector: DetectorOption = "best",
     split: Annotated[str, typer.Option(help="train, valid, test or all.")] = "test",
+    source: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Only pictures of this source; repeatable.")
+    ] = None,
+    grid: Annotated[
+        bool, typer.Option("--grid", help="Judge every face recompressed, resized, blurred, … too; takes far longer.")
+    ] = False,
     out: Annotated[Path | None, typer.Option(help="Write the figures here, as JSON.")] = None,
 ) -> None:
     """Measure a detector on labelled pictures, in all and by source."""
-    _need_training()
+    need_training()
     from .evaluation.evaluate import evaluate as measure
-    from .evaluation.metrics import table
+    from .evaluation.grid import grid_table
+    from .evaluation.metrics import promises, table
 
-    _need_folder(out)
-    result = measure(Detector.load(detector), data, split)
-    print(table(result["figures"]))
+    need_folder(out)
+    judge = Detector.load(detector)
+    result = measure(judge, data, split, source or (), grid=grid)
+    print(f"{table(result['figures'])}\n\n{promises(result['figures']['all'], judge.card.policy)}")
+    if grid:
+        print(f"\n{grid_table(result['grid'])}")
     if out:
         out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-
-
-@data_app.command()
-def audit(
-    data: Annotated[Path, typer.Argument(help="Labelled pictures, in any layout that `train` takes.")],
-    out: Annotated[Path | None, typer.Option(help="Write everything found here, as JSON.")] = None,
-    fix: Annotated[
-        Path | None, typer.Option(metavar="CSV", help="Write a manifest without copies and leaks here.")
-    ] = None,
-) -> None:
-    """Find unreadable files, copies, leaks between splits, and facts about files that give the label away.
-
-    Exit status: 0 no problems found, 1 problems found, 2 wrong usage.
-    """
-    _need_training()
-    from .data.audit import audit as run_audit
-    from .data.fix import check_target
-    from .data.fix import fix as write_fixed
-    from .data.summary import summary
-
-    for path in (out, fix):
-        _need_folder(path)
-    if fix:
-        check_target(data, fix)
-    found = run_audit(data)
-    print(summary(found))
-    if out:
-        out.write_text(json.dumps(found.as_dict(), indent=1) + "\n", encoding="utf-8")
-    if fix:
-        print(f"\n{write_fixed(found, fix):,} of {len(found.samples):,} pictures are in {fix}")
-    raise typer.Exit(1 if found.problems else 0)
-
-
-@data_app.command()
-def explore(
-    data: Annotated[Path, typer.Argument(help="Labelled pictures, in any layout that `train` takes.")],
-    out: Annotated[Path, typer.Option(metavar="FILE.html", help="The page to write; it shows some of the pictures.")],
-) -> None:
-    """Show a data set on one page: counts, sizes, examples, mean face and mean spectrum of each class."""
-    _need_training()
-    from .data.explore import explore as look
-    from .paths import write_whole
-    from .report import check_target
-
-    check_target(out)
-    page = look(data)
-    try:
-        write_whole(out, page.encode())
-    except OSError as error:
-        raise DataError(f"the page could not be written: {error}") from None
 
 
 @app.command("app")
@@ -278,20 +291,15 @@ def _read(path: str, limits: Limits) -> bytes | None:
         return None
 
 
-def _need_training() -> None:
-    try:
-        import matplotlib  # noqa: F401
-        import onnxscript  # noqa: F401
-        import pytorch_lightning  # noqa: F401
-        import safetensors  # noqa: F401
-        import sklearn  # noqa: F401
-    except ImportError:
-        raise MissingExtra('this needs the training half: pip install "realface[train]"') from None
+def _settings(config: Path | None, network: str | None, set_: list[str] | None) -> "Config":
+    """What a file and the command line ask of training, the latter on top."""
+    from .training.config import make_config, parse_setting, read_toml
 
-
-def _need_folder(out: Path | None) -> None:
-    if out and not out.resolve().parent.is_dir():
-        raise DataError(f"there is no folder {out.resolve().parent} to write {out.name} to")
+    settings = read_toml(config) if config else {}
+    if network and settings.get("network", network) != network:
+        raise ConfigError(f"those settings are for the network {settings['network']}, not {network}; choose one")
+    settings |= {"network": network} if network else {}
+    return make_config(settings | dict(parse_setting(text) for text in set_ or []))
 
 
 def _fail(message: str, status: int) -> None:

@@ -5,9 +5,23 @@ strength and returns a new picture; those that need chance take a `numpy.random.
 """
 
 import io
+from collections.abc import Callable
 
 import numpy as np
-from PIL import Image, ImageEnhance, ImageFilter
+from PIL import Image, ImageDraw, ImageEnhance, ImageFilter
+
+Change = Callable[[np.ndarray, np.random.Generator], np.ndarray]
+
+# Of medical and cloth masks: RGB levels that `cover` varies a little.
+_MASKS = (
+    (158, 199, 219),
+    (236, 239, 240),
+    (34, 34, 37),
+    (42, 54, 92),
+    (128, 132, 138),
+    (176, 213, 190),
+    (222, 182, 190),
+)
 
 
 def jpeg(image: np.ndarray, quality: int) -> np.ndarray:
@@ -60,6 +74,29 @@ def tone(image: np.ndarray, brightness: float, contrast: float, saturation: floa
     return np.asarray(ImageEnhance.Color(picture).enhance(saturation))
 
 
+def cover(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """The lower face hidden under a plain mask, from below the eyes over nose and mouth to the chin.
+
+    For measuring on masked faces: what is left of a face that wears one are eyes, forehead and hair. The picture is
+    a standard crop (`realface.faces`): eyes at about 45 % of the height, mouth at 70 %. Shape and colour vary within
+    what medical and cloth masks have, the cloth is a little darker where it turns away; no pixel of the upper half
+    changes.
+    """
+    height, width = image.shape[:2]
+    cheek, jaw, chin = rng.uniform(0.24, 0.28), rng.uniform(0.19, 0.22), rng.uniform(0.07, 0.10)  # half widths
+    top, bottom = rng.uniform(0.52, 0.55), rng.uniform(0.87, 0.92)
+    right = [(0.06, top), (cheek, top + 0.045), (cheek - 0.01, 0.66), (jaw, 0.79), (chin, bottom)]
+    points = [(0.5 + x, y) for x, y in right] + [(0.5 - x, y) for x, y in reversed(right)]
+    shape = Image.new("L", (1024, 1024))  # drawn large, so that the edge is smooth at any size
+    ImageDraw.Draw(shape).polygon([(1024 * x, 1024 * y) for x, y in points], fill=255)
+    alpha = np.asarray(shape.resize((width, height), Image.Resampling.BILINEAR), np.float32)[..., None] / 255
+    x, y = np.linspace(-1, 1, width, dtype=np.float32), np.linspace(0, 1, height, dtype=np.float32)[:, None]
+    light = 1 - 0.9 * (x - rng.uniform(-0.15, 0.15)) ** 2 - 0.35 * (y - 0.6) ** 2
+    colour = np.array(_MASKS[rng.integers(len(_MASKS))]) + rng.uniform(-12, 12, 3)
+    cloth = (light[..., None] * colour).astype(np.float32)
+    return np.asarray((image + alpha * (cloth - image)).round().clip(0, 255), np.uint8)
+
+
 def random_history(image: np.ndarray, rng: np.random.Generator, strength: float = 1.0) -> np.ndarray:
     """One random life of a picture: framed, mirrored, retouched, shrunk, blurred, noisy, compressed.
 
@@ -95,3 +132,23 @@ def _recompressed(image: np.ndarray, kind: str, quality: int) -> np.ndarray:
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, kind, quality=quality)
     return np.asarray(Image.open(buffer).convert("RGB"))
+
+
+AS_IT_IS, COVERED = "as it is", "lower face covered"
+GRID: dict[str, Change] = {
+    AS_IT_IS: lambda crop, _: crop,
+    "JPEG 90": lambda crop, _: jpeg(crop, 90),
+    "JPEG 70": lambda crop, _: jpeg(crop, 70),
+    "JPEG 50": lambda crop, _: jpeg(crop, 50),
+    "JPEG 30": lambda crop, _: jpeg(crop, 30),
+    "WebP 50": lambda crop, _: webp(crop, 50),
+    "scale 1.5": lambda crop, _: resize(crop, 1.5),
+    "scale 0.75": lambda crop, _: resize(crop, 0.75),
+    "scale 0.5": lambda crop, _: resize(crop, 0.5),
+    "blur 0.5": lambda crop, _: blur(crop, 0.5),
+    "blur 1": lambda crop, _: blur(crop, 1),
+    "blur 1.5": lambda crop, _: blur(crop, 1.5),
+    "noise 5": lambda crop, rng: noise(crop, 5, rng),
+    COVERED: cover,
+}
+"""The laundering grid of the evaluation: what is done to the crop of a face, in its native pixels."""

@@ -114,18 +114,18 @@ class Detector:
         if batch:
             yield from self._check_batch(batch, heatmap, stability)
 
-    def logits(self, crops: np.ndarray) -> np.ndarray:
+    def logits(self, crops: Sequence[np.ndarray] | np.ndarray) -> np.ndarray:
         """Uncalibrated scores, positive for fake.
 
         Args:
-            crops: (N, size, size, 3) uint8 RGB, size as in `card.preprocessing`.
+            crops: N of (S, S, 3) uint8 RGB in native pixels, each of its own side, as `faces.candidates` cuts them.
 
         Returns:
             (N,) float32.
         """
         return self._run(["logit"], crops)[0]
 
-    def explain(self, crops: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def explain(self, crops: Sequence[np.ndarray] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The `logits` and, from the same pass, what each cell of a grid over the crop adds to them: (N, G, G) float32.
 
         Raises:
@@ -146,10 +146,16 @@ class Detector:
         scores = self.card.calibration.scale * logits.astype(np.float64) + self.card.calibration.offset
         return np.asarray(1 / (1 + np.exp(-scores.clip(-500, 500))))
 
-    def _run(self, names: list[str], crops: np.ndarray) -> list[np.ndarray]:
-        """What the graph says of (N, size, size, 3) crops; a file can hold any graph, so what it says is checked."""
+    def _run(self, names: list[str], crops: Sequence[np.ndarray] | np.ndarray) -> list[np.ndarray]:
+        """What the graph says of native crops; a file can hold any graph, so what it says is checked."""
+        given: dict[str, np.ndarray] = {}
+        if size := self.card.preprocessing.size:
+            given["pixels"] = np.stack([faces.resample(crop, size) for crop in crops])
+        if window := self.card.preprocessing.window:
+            given["windows"] = np.stack([faces.windows(crop, window) for crop in crops])
+            given["side"] = np.array([crop.shape[0] for crop in crops], np.float32)
         try:
-            said = [np.asarray(output) for output in self._session.run(names, {"pixels": crops})]
+            said = [np.asarray(output) for output in self._session.run(names, given)]
         except Exception:  # as on loading, there is no common base
             raise DetectorError(f"the detector {self.id.name} fails on these pictures") from None
         sides = said[-1].shape[1:]  # none of a logit
@@ -189,15 +195,15 @@ class Detector:
         judged: list[Face] = []
         for start in range(0, len(everyone), FACES_AT_ONCE):
             some = everyone[start : start + FACES_AT_ONCE]
-            inputs = self._inputs([candidate.pixels for candidate in some])
-            logits, maps = self.explain(inputs) if heatmap else (self.logits(inputs), None)
+            crops = [candidate.pixels for candidate in some]
+            logits, maps = self.explain(crops) if heatmap else (self.logits(crops), None)
             if maps is not None:  # in the log odds of the calibrated probability, as the verdict is
                 calibration = self.card.calibration
                 maps = calibration.scale * maps.astype(float) + calibration.offset / maps[0].size
             answers = self._answers(logits)
             trials = []
             for change, do in CHANGES.items() if stability else ():
-                changed = self.logits(self._inputs([do(candidate.pixels) for candidate in some]))
+                changed = self.logits([do(crop) for crop in crops])
                 trials.append([Trial(change, *answer) for answer in self._answers(changed)])
             for i, (candidate, (answer, probability)) in enumerate(zip(some, answers, strict=True)):
                 face = Face(
@@ -217,19 +223,19 @@ class Detector:
         fakes = self.probabilities(logits).tolist()
         return [(self.card.thresholds.answer(fake), Probability(real=1 - fake, fake=fake)) for fake in fakes]
 
-    def _inputs(self, crops: Sequence[np.ndarray]) -> np.ndarray:
-        return np.stack([faces.resample(crop, self.card.preprocessing.size) for crop in crops])
-
     def _verdict(self, path: str | None, sha256: str | None, claims: Claims, judged: tuple[Face, ...]) -> Verdict:
         answer = overall(judged)
         return Verdict(path, sha256, "ok" if answer else "no_face", answer, judged, None, self.id, claims)
 
     def _check_graph(self) -> None:
-        size = self.card.preprocessing.size
+        size, window = self.card.preprocessing.size, self.card.preprocessing.window
+        promised = [("pixels", "tensor(uint8)", [size, size, 3])] if size else []
+        if window:
+            promised += [("windows", "tensor(uint8)", [9, window, window, 3]), ("side", "tensor(float)", [])]
         inputs = [(i.name, i.type, i.shape[1:]) for i in self._session.get_inputs()]
         outputs = [(o.name, o.type, len(o.shape)) for o in self._session.get_outputs()]
         known = [("logit", "tensor(float)", 1), ("evidence", "tensor(float)", 3)]
-        if inputs != [("pixels", "tensor(uint8)", [size, size, 3])] or outputs not in (known, known[:1]):
+        if inputs != promised or outputs not in (known, known[:1]):
             raise DetectorError("the detector's inputs and outputs are not those its description promises")
 
 

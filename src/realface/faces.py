@@ -154,6 +154,22 @@ def resample(crop: np.ndarray, size: int) -> np.ndarray:
     return np.asarray(Image.fromarray(crop).resize((size, size), Image.Resampling.BICUBIC))
 
 
+def window(crop: np.ndarray, size: int, across: float, down: float) -> np.ndarray:
+    """A window of native pixels, (size, size, 3) uint8, `across` and `down` (0 to 1) of the way through a crop.
+
+    A crop smaller than the window is enlarged to it.
+    """
+    if min(crop.shape[:2]) < size:
+        crop = resample(crop[: min(crop.shape[:2]), : min(crop.shape[:2])], size)
+    top, left = round(down * (crop.shape[0] - size)), round(across * (crop.shape[1] - size))
+    return crop[top : top + size, left : left + size]
+
+
+def windows(crop: np.ndarray, size: int) -> np.ndarray:
+    """Nine windows of native pixels that lie evenly over a crop, row by row: (9, size, size, 3) uint8."""
+    return np.stack([window(crop, size, x / 2, y / 2) for y in range(3) for x in range(3)])
+
+
 def sharpness(crop: np.ndarray) -> float:
     """Fine detail of a crop at 112 pixels: deviation of its Laplacian over that of its grey levels.
 

@@ -39,6 +39,11 @@ class Found:
     size: float
 
 
+def weights() -> bytes:
+    """The finder's ONNX file."""
+    return (resources.files("realface") / "weights" / "finder" / "yunet.onnx").read_bytes()
+
+
 def find(picture: np.ndarray) -> list[Found]:
     """The faces in a (height, width, 3) uint8 RGB picture, the largest first; at most 200."""
     longest = max(picture.shape[:2])
@@ -110,5 +115,4 @@ def _session() -> ort.InferenceSession:
     options = ort.SessionOptions()
     options.log_severity_level = 4
     options.intra_op_num_threads = 1  # it is quick, and whoever uses it may run several at a time
-    path = resources.files("realface") / "weights" / "finder" / "yunet.onnx"
-    return ort.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
+    return ort.InferenceSession(weights(), options, providers=["CPUExecutionProvider"])

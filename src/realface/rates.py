@@ -1,5 +1,6 @@
 """How often a detector is wrong, as its file says: anybody can write one, so only what can be a rate is taken."""
 
+import math
 from typing import Any
 
 from .card import SIZE_GROUPS, Card, size_group
@@ -53,6 +54,22 @@ def cell(figure: str, value: float | None) -> str:
     if figure in ("real", "fake"):
         return f"{value:,.0f}"
     return f"{value:.4f}" if figure == "auc" else f"{100 * value:.1f} %"
+
+
+def wilson(count: int, total: int) -> tuple[float, float] | None:
+    """The 95 % interval of a rate of which `count` of `total` were seen; None where nothing was.
+
+    Wilson 1927, "Probable Inference, the Law of Succession, and Statistical Inference": unlike the usual plus and
+    minus, it says something where none or all were seen.
+    """
+    if not total:
+        return None
+    z = 1.959964  # of the normal distribution, 95 % lie within
+    share, weight = count / total, 1 + z**2 / total
+    middle = (share + z**2 / (2 * total)) / weight
+    reach = z / weight * math.sqrt(share * (1 - share) / total + z**2 / (4 * total**2))
+    # exact ends, which rounding would miss
+    return (middle - reach if count else 0.0), (middle + reach if count < total else 1.0)
 
 
 def _table(table: Any) -> dict[str, Figures]:

@@ -1,7 +1,7 @@
 """Three layouts of labelled pictures, one list of samples.
 
-* a manifest: a CSV file (or a folder that holds `manifest.csv`) with the columns path, label and, if known,
-  source and split; paths are relative to the file;
+* a manifest: a CSV or Parquet file (or a folder that holds `manifest.csv`) with the columns path, label and, if known,
+  source and split; paths are relative to the file; rows whose column `error` is not empty are passed over;
 * splits: `{train,valid,test}/{real,fake}/…`, as in Kaggle's "140k Real and Fake Faces";
 * classes: `{real,fake}/…`.
 
@@ -12,17 +12,17 @@ they are decoded when they are needed.
 import csv
 import hashlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..errors import DataError
+from ..errors import DataError, MissingExtra
 from ..paths import SUFFIXES
 
 SPLITS = ("train", "valid", "test")
 LABELS = {"real": 0, "fake": 1}
 
-_SPLIT_NAMES = {"train": "train", "training": "train", "valid": "valid", "val": "valid", "validation": "valid"} | {
+SPLIT_NAMES = {"train": "train", "training": "train", "valid": "valid", "val": "valid", "validation": "valid"} | {
     "test": "test",
     "testing": "test",
 }
@@ -55,16 +55,22 @@ def read_data(data: str | Path) -> list[Sample]:
         elif (root / "manifest.csv").is_file():
             samples = list(_from_manifest(root / "manifest.csv"))
         elif root.is_dir():
-            root = _unwrapped(root)
-            samples = list(_from_folders(root))
+            root = unwrapped(root)
+            samples = list(from_folders(root))
         else:
             raise DataError(f"{data}: there is no such folder or manifest")
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{data}: cannot be read: {error}") from None
     if not samples:
         raise DataError(f"{data}: no pictures found; see the data layouts in the README")
-    samples = _with_splits(sorted(samples, key=lambda s: str(s.path)), root)
+    samples = with_splits(sorted(samples, key=lambda s: str(s.path)), root)
     return samples
+
+
+def read_splits(data: str | Path) -> dict[str, list[Sample]]:
+    """The pictures of a data set by split: train, valid, test."""
+    samples = read_data(data)
+    return {name: [s for s in samples if s.split == name] for name in SPLITS}
 
 
 def fingerprints(samples: Iterable[Sample]) -> list[str]:
@@ -84,26 +90,73 @@ def content_hash(lines: Iterable[str]) -> str:
     return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()
 
 
-def _from_manifest(path: Path) -> Iterable[Sample]:
+def is_parquet(path: Path) -> bool:
+    """Whether a file is in the Parquet format, by its first bytes; OSError where it cannot be read."""
+    with path.open("rb") as file:
+        return file.read(4) == b"PAR1"
+
+
+def manifest_rows(path: Path) -> Iterator[tuple[str, dict[str, str | None]]]:
+    """The rows of a manifest, each with the words for where it stands; those that name an error are passed over.
+
+    Raises:
+        DataError: a column is missing, or the file is not what it begins as.
+        OSError, UnicodeDecodeError, csv.Error: it cannot be read.
+        MissingExtra: pyarrow is needed and not installed.
+    """
+    for where, row in _parquet_rows(path) if is_parquet(path) else _csv_rows(path):
+        if not row.get("error"):
+            yield where, row
+
+
+def _csv_rows(path: Path) -> Iterator[tuple[str, dict[str, str | None]]]:
     with path.open(newline="", encoding="utf-8-sig") as file:
         rows = csv.DictReader(file)
-        if not {"path", "label"} <= set(rows.fieldnames or ()):
-            raise DataError(f"{path}: a manifest needs the columns path and label (and, if known, source and split)")
-        seen: dict[Path, Sample] = {}
+        _need_columns(path, rows.fieldnames or ())
         for row in rows:
-            number = rows.line_num
-            label = LABELS.get((row["label"] or "").strip().lower())
-            split = (row.get("split") or "").strip().lower()
-            if label is None:
-                raise DataError(f"{path}, line {number}: label must be real or fake, not {row['label']!r}")
-            if split and split not in _SPLIT_NAMES:
-                raise DataError(f"{path}, line {number}: split must be train, valid or test, not {row['split']!r}")
-            if not row["path"]:
-                raise DataError(f"{path}, line {number}: the path is missing")
-            sample = Sample(path.parent / row["path"], label, row.get("source") or "", _SPLIT_NAMES.get(split, ""))
-            if seen.setdefault(sample.path, sample) != sample:
-                raise DataError(f"{path}, line {number}: {row['path']} is listed twice, differently")
-        return seen.values()
+            yield f"line {rows.line_num}", row
+
+
+def _parquet_rows(path: Path) -> Iterator[tuple[str, dict[str, str | None]]]:
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError:
+        raise MissingExtra('a Parquet manifest is read with pyarrow: pip install "realface[train]"') from None
+    try:
+        with parquet.ParquetFile(path) as file:
+            names = file.schema_arrow.names
+            _need_columns(path, names)
+            known = [name for name in ("path", "label", "source", "split", "generator", "error") if name in names]
+            number = 0
+            for batch in file.iter_batches(batch_size=4096, columns=known):
+                for row in batch.to_pylist():
+                    number += 1
+                    yield f"row {number}", {name: None if cell is None else str(cell) for name, cell in row.items()}
+    except pyarrow.ArrowException as error:
+        raise DataError(f"{path}: cannot be read: {error}") from None
+
+
+def _need_columns(path: Path, names: Iterable[str]) -> None:
+    if not {"path", "label"} <= set(names):
+        raise DataError(f"{path}: a manifest needs the columns path and label (and, if known, source and split)")
+
+
+def _from_manifest(path: Path) -> Iterable[Sample]:
+    seen: dict[Path, Sample] = {}
+    for where, row in manifest_rows(path):
+        label = LABELS.get((row["label"] or "").strip().lower())
+        split = (row.get("split") or "").strip().lower()
+        if label is None:
+            raise DataError(f"{path}, {where}: label must be real or fake, not {row['label']!r}")
+        if split and split not in SPLIT_NAMES:
+            raise DataError(f"{path}, {where}: split must be train, valid or test, not {row['split']!r}")
+        if not row["path"]:
+            raise DataError(f"{path}, {where}: the path is missing")
+        sample = Sample(path.parent / row["path"], label, row.get("source") or "", SPLIT_NAMES.get(split, ""))
+        if seen.setdefault(sample.path, sample) != sample:
+            raise DataError(f"{path}, {where}: {row['path']} is listed twice, differently")
+    return seen.values()
 
 
 def _folders(root: Path) -> dict[str, Path]:
@@ -111,26 +164,32 @@ def _folders(root: Path) -> dict[str, Path]:
     return {p.name.lower(): p for p in sorted(root.iterdir()) if p.is_dir() and not p.name.startswith((".", "__"))}
 
 
-def _unwrapped(root: Path) -> Path:
+def unwrapped(root: Path) -> Path:
     """The folder of the layout: `root`, or where it holds only a folder, that one's."""
     folders = _folders(root)
-    if len(folders) == 1 and not (LABELS | _SPLIT_NAMES).keys() & folders.keys():
-        return _unwrapped(*folders.values())
+    if len(folders) == 1 and not (LABELS | SPLIT_NAMES).keys() & folders.keys():
+        return unwrapped(*folders.values())
     return root
 
 
-def _from_folders(root: Path) -> Iterable[Sample]:
+def pictures_in(folder: Path) -> Iterator[Path]:
+    """The files in a folder and those below it that are pictures by their names."""
+    return (p for p in folder.rglob("[!.]*") if p.suffix.lower() in SUFFIXES and p.is_file())
+
+
+def from_folders(root: Path) -> Iterator[Sample]:
+    """The pictures in `{train,valid,test}/{real,fake}` or `{real,fake}` of a folder; with the latter, split is ""."""
     folders = _folders(root)
-    splits = {folders[name]: split for name, split in _SPLIT_NAMES.items() if name in folders}
+    splits = {folders[name]: split for name, split in SPLIT_NAMES.items() if name in folders}
     for folder, split in splits.items() if splits else [(root, "")]:
         for inner in sorted(p for p in folder.iterdir() if p.is_dir()):
             label = LABELS.get(inner.name.lower())
             if label is not None:
-                files = (p for p in inner.rglob("[!.]*") if p.suffix.lower() in SUFFIXES and p.is_file())
-                yield from (Sample(p, label, "", split) for p in files)
+                yield from (Sample(p, label, "", split) for p in pictures_in(inner))
 
 
-def _with_splits(samples: list[Sample], root: Path) -> list[Sample]:
+def with_splits(samples: list[Sample], root: Path) -> list[Sample]:
+    """The samples of a data set at `root`, each in a split; see `read_data`."""
     base = root if root.is_dir() else root.parent
 
     def tenth(sample: Sample) -> int:

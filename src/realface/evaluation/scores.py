@@ -2,13 +2,14 @@
 
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 import numpy as np
 
 from ..data import Sample
-from ..data.crops import network_input, read_face
+from ..data.crops import read_face
+from ..degrade import AS_IT_IS, GRID, Change
 from ..detector import Detector
 from ..errors import DataError, ImageError, NoFace
 from ..progress import track
@@ -39,6 +40,17 @@ class Scores:
     unreadable: tuple[str, ...]
     faceless: tuple[str, ...]
 
+    def where(self, keep: np.ndarray) -> "Scores":
+        """The rows for which `keep`, (N,) bool, says so."""
+        return replace(
+            self,
+            labels=self.labels[keep],
+            logits=self.logits[keep],
+            sources=self.sources[keep],
+            sides=self.sides[keep],
+            judged=self.judged[keep],
+        )
+
     def joined(self, other: "Scores") -> "Scores":
         """The rows of both."""
         return Scores(
@@ -52,8 +64,30 @@ class Scores:
         )
 
 
-def score(detector: Detector, samples: Sequence[Sample], label: str, *, strength: float = 0, seed: int = 0) -> Scores:
-    """Score the main face of every picture, as it is or (with `strength`) after one random history of its own.
+def score(
+    detector: Detector, samples: Sequence[Sample], label: str, *, change: Change = GRID[AS_IT_IS], seed: int = 0
+) -> Scores:
+    """Score the main face of every picture after a change to its crop; see `score_each`."""
+    return score_each(detector, samples, label, [change], seed=seed)[0]
+
+
+def score_each(
+    detector: Detector, samples: Sequence[Sample], label: str, changes: Sequence[Change], *, seed: int = 0
+) -> list[Scores]:
+    """Score the main face of every picture after each of some changes.
+
+    The face is looked for once, in the picture as it is, and cut from it; each change is made to the native pixels of
+    that crop. `sides` and `judged` are of the crop as it is.
+
+    Args:
+        detector: the detector.
+        samples: the pictures.
+        label: what the progress display says is being done.
+        changes: what is done to a crop; those of one picture all begin with the same random numbers.
+        seed: fixes these, with the position of the picture.
+
+    Returns:
+        The scores after each change, in their order.
 
     Raises:
         DataError: not one of the pictures could be read.
@@ -63,37 +97,40 @@ def score(detector: Detector, samples: Sequence[Sample], label: str, *, strength
     kept: list[Sample] = []
     sides: list[int] = []
     judged: list[bool] = []
-    preprocessing = detector.card.preprocessing
 
-    def inputs() -> Iterator[np.ndarray]:
+    def crops() -> Iterator[np.ndarray]:
         for row, sample in enumerate(track(samples, label)):
             try:
-                face = read_face(sample.path, preprocessing.crop)
+                face = read_face(sample.path, detector.card.preprocessing.crop)
             except ImageError as error:
                 (faceless if isinstance(error, NoFace) else unreadable).append(str(sample.path))
                 continue
             kept.append(sample)
             sides.append(face.pixels.shape[0])
             judged.append(face.reason is None)
-            yield network_input(face.pixels, preprocessing.size, strength, (seed, row))
+            for change in changes:
+                yield change(face.pixels, np.random.default_rng((seed, row)))
 
-    logits = [detector.logits(np.stack(batch)) for batch in _batched(inputs())]
+    batches = [detector.logits(batch) for batch in _batched(crops())]
     for paths, what in ((unreadable, "could not be read"), (faceless, "show no face")):
         if paths:
             log.warning("%d pictures %s, the first is %s", len(paths), what, paths[0])
-    if not logits:
+    if not batches:
         raise DataError("none of the pictures could be read")
-    return Scores(
-        np.array([sample.label for sample in kept]),
-        np.concatenate(logits),
-        np.array([sample.source for sample in kept]),
-        np.array(sides),
-        np.array(judged),
-        tuple(unreadable),
-        tuple(faceless),
-    )
+    return [
+        Scores(
+            np.array([sample.label for sample in kept]),
+            logits,
+            np.array([sample.source for sample in kept]),
+            np.array(sides),
+            np.array(judged),
+            tuple(unreadable),
+            tuple(faceless),
+        )
+        for logits in np.concatenate(batches).reshape(len(kept), len(changes)).T
+    ]
 
 
-def _batched(inputs: Iterator[np.ndarray]) -> Iterator[list[np.ndarray]]:
-    while batch := list(islice(inputs, BATCH)):
+def _batched(crops: Iterator[np.ndarray]) -> Iterator[list[np.ndarray]]:
+    while batch := list(islice(crops, BATCH)):
         yield batch

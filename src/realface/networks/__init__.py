@@ -10,6 +10,7 @@ from ..errors import ConfigError
 from .base import Network
 from .clip import ClipB16
 from .efficientnet import EfficientNetLite0
+from .native import NativeView
 from .notebook import NotebookSmall, NotebookWide
 from .texture import GramTexture
 from .trace import TraceResNet
@@ -23,27 +24,55 @@ NETWORKS: dict[str, type[Network]] = {
     "trace-resnet": TraceResNet,
     "two-stream": TwoStream,
     "texture-gram": GramTexture,
+    "native": NativeView,
 }
 
 
-def build(name: str, *, pretrained: bool = False, seed: int | None = None) -> Network:
+def build(
+    name: str,
+    *,
+    pretrained: bool = False,
+    seed: int | None = None,
+    dropout: float | None = None,
+    input_size: int | None = None,
+) -> Network:
     """A new network, its first weights fixed by `seed` and, if asked, its trunk by published weights.
 
+    Args:
+        name: in the registry.
+        pretrained: load the published weights.
+        seed: fixes all other weights.
+        dropout: chance in each of its dropout layers, instead of their own.
+        input_size: side in pixels of the picture it takes, instead of its own.
+
     Raises:
-        ConfigError: there is no network of that name, or none of its weights are published.
+        ConfigError: there is no network of that name, none of its weights are published, or it takes no other size.
         WeightsError: the published weights were not fetched yet.
     """
     network_class = find(name)
     if pretrained and not network_class.pretrained:
         those = ", ".join(key for key, value in NETWORKS.items() if value.pretrained)
         raise ConfigError(f"{name} has no published weights to start from; those with some: {those}")
+    if input_size not in (None, network_class.input_size) and (network_class.window or not network_class.any_size):
+        raise ConfigError(f"{name} takes no other input_size than {network_class.input_size}: its layers fit no other")
     with torch.random.fork_rng(devices=[], enabled=seed is not None):
         if seed is not None:
             torch.default_generator.manual_seed(seed)
         network = network_class()
     if pretrained:
         network.load_pretrained()
+    if input_size is not None:
+        network.input_size = input_size  # type: ignore[misc]  # of this one only; the class keeps its own
+    if dropout is not None:
+        set_dropout(network, dropout)
     return network
+
+
+def set_dropout(network: Network, dropout: float) -> None:
+    """Give every dropout layer of a network the same chance."""
+    for module in network.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = dropout
 
 
 def find(name: str) -> type[Network]:

@@ -5,6 +5,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+Judged = Tensor | tuple[Tensor, Tensor]
+"""Logits (N,) and, of networks that explain, what each cell of a grid adds to them, (N, G, G)."""
+
 
 class Network(nn.Module):
     """Base of all networks: pixels in [0, 1] go in, one logit a picture comes out (positive means fake).
@@ -14,6 +17,9 @@ class Network(nn.Module):
 
     Attributes:
         input_size: side in pixels of the square picture it takes.
+        any_size: whether its layers fit pictures of other sides too, multiples of 32.
+        sees_face: whether it is given the whole face, resampled to `input_size`.
+        window: side in pixels of the windows of native pixels it is given; 0 for none.
         mean, std: per-channel normalisation of pixels in [0, 1], applied inside the network.
         explains: whether `explain` says where in the picture the evidence lies.
         pretrained: whether `load_pretrained` has published weights to start from.
@@ -21,6 +27,9 @@ class Network(nn.Module):
     """
 
     input_size: ClassVar[int]
+    any_size: ClassVar[bool] = False
+    sees_face: ClassVar[bool] = True
+    window: ClassVar[int] = 0
     mean: ClassVar[tuple[float, float, float]] = (0.0, 0.0, 0.0)
     std: ClassVar[tuple[float, float, float]] = (1.0, 1.0, 1.0)
     explains: ClassVar[bool] = False
@@ -53,6 +62,17 @@ class Network(nn.Module):
     def explain(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """(N, 3, S, S) float pixels in [0, 1] to (N,) logits and what each cell of a grid adds to them, (N, G, G)."""
         raise NotImplementedError(f"{type(self).__name__} does not say where its evidence lies")
+
+    def judge(self, pixels: Tensor | None, windows: Tensor | None, side: Tensor | None) -> Judged:
+        """What a detector file computes.
+
+        Args:
+            pixels: (N, 3, S, S) in [0, 1], the whole face; None where `sees_face` is False.
+            windows: (N, 9, 3, W, W) in [0, 1], of native pixels; None where `window` is 0.
+            side: (N,) native pixels of the side of the face's crop; None where `window` is 0.
+        """
+        assert pixels is not None
+        return self.explain(pixels) if self.explains else self(pixels)
 
     def fits_int4(self) -> bool:
         """Whether the weights of its linear layers can be stored in 4 bits without changing what it computes."""

@@ -57,6 +57,7 @@ class EfficientNetLite0(Network):
     """EfficientNet-Lite0, every layer fine-tuned from ImageNet weights."""
 
     input_size: ClassVar[int] = 192
+    any_size = True
     mean = (0.5, 0.5, 0.5)
     std = (0.5, 0.5, 0.5)
     pretrained = True

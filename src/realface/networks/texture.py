@@ -36,6 +36,7 @@ class GramTexture(Network):
     """Small residual network with Gram matrices of its texture at four depths."""
 
     input_size: ClassVar[int] = 128
+    any_size = True
     mean = (0.5, 0.5, 0.5)
     std = (0.5, 0.5, 0.5)
     defaults: ClassVar[dict[str, Any]] = {"patience": 10}

@@ -55,6 +55,7 @@ class TraceResNet(Network):
     """Residual network on pixels and their noise residuals that keeps full resolution in its first layers."""
 
     input_size: ClassVar[int] = 128
+    any_size = True
     mean = (0.5, 0.5, 0.5)
     std = (0.5, 0.5, 0.5)
     defaults: ClassVar[dict[str, Any]] = {"patience": 10}

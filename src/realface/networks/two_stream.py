@@ -31,6 +31,7 @@ class TwoStream(Network):
     """Residual network over pixels beside one over the log spectra of 8 x 8 blocks, joined half-way."""
 
     input_size: ClassVar[int] = 128
+    any_size = True
     mean = (0.5, 0.5, 0.5)
     std = (0.5, 0.5, 0.5)
     defaults: ClassVar[dict[str, Any]] = {"patience": 10}

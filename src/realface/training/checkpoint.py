@@ -9,6 +9,7 @@ import torch
 from pytorch_lightning.plugins.io import CheckpointIO
 from safetensors import safe_open
 from safetensors.torch import save_file
+from torch import nn
 
 from ..errors import DataError
 
@@ -37,6 +38,22 @@ class SafeCheckpoints(CheckpointIO):
 
     def remove_checkpoint(self, path: Any) -> None:
         Path(path).unlink(missing_ok=True)
+
+
+def load_weights(network: nn.Module, run: Path) -> None:
+    """Fill a network with the best weights of a run; those of a frozen trunk, which a run does not keep, stay.
+
+    Raises:
+        DataError: the run holds none, or they are of other layers.
+    """
+    path = run / "checkpoints" / "best.safetensors"
+    state = SafeCheckpoints().load_checkpoint(path)["state_dict"]
+    try:
+        found = network.load_state_dict({key.removeprefix("network."): w for key, w in state.items()}, strict=False)
+    except RuntimeError:
+        raise DataError(f"{path} holds the weights of another network") from None
+    if found.unexpected_keys or any(key.startswith("head.") for key in found.missing_keys):
+        raise DataError(f"{path} holds the weights of another network")
 
 
 def _pack(value: Any, tensors: dict[str, torch.Tensor]) -> Any:

@@ -14,6 +14,8 @@ from ..networks import find
 
 SCHEDULES = ("cosine", "plateau", "constant")
 BALANCES = ("source", "class", "none")
+SIZES = range(32, 1025, 32)  # sides that halve five times
+_OPTIONAL = {"dropout": float, "input_size": int}  # None where not set, which TOML says by leaving them out
 
 
 @dataclass(frozen=True)
@@ -33,9 +35,15 @@ class Config:
         patience: epochs without a better validation loss before training stops; 0 never stops early.
         batch_size: pictures a step.
         learning_rate, weight_decay: of AdamW.
+        dropout: chance in every dropout layer of the network; None leaves the network's own.
+        input_size: side in pixels of the picture the network takes; None leaves the network's own.
         schedule: "cosine" to zero, "plateau" (a fifth of the rate after two epochs without gain), "constant".
         framing: what of a picture is judged: "face" (the standard crop of the face that is found) or
             "centre-square" (nothing is searched for).
+        sources: learn from these sources of the data set only, separated by commas; empty: from all.
+        pairs: folder that `realface data reconstruct` wrote; the native view learns from it.
+        start: run folder of a network of the same layers, to start from its weights.
+        teacher: run folder that `realface fuse` wrote, to learn from what that detector says of the pictures.
         max_bpcer, max_apcer: the threshold policy, see `realface.card.Policy`.
         workers: processes that decode and degrade pictures.
         licence: terms of the detector, stored in its file.
@@ -53,8 +61,14 @@ class Config:
     batch_size: int = 64
     learning_rate: float = 1e-3
     weight_decay: float = 0.01
+    dropout: float | None = None
+    input_size: int | None = None
     schedule: str = "cosine"
     framing: Framing = "face"
+    sources: str = ""
+    pairs: str = ""
+    start: str = ""
+    teacher: str = ""
     max_bpcer: float = 0.01
     max_apcer: float = 0.05
     workers: int = 2
@@ -73,6 +87,8 @@ class Config:
             "batch_size": self.batch_size >= 2,
             "learning_rate": self.learning_rate > 0,
             "weight_decay": self.weight_decay >= 0,
+            "dropout": self.dropout is None or 0 <= self.dropout < 1,
+            "input_size": self.input_size is None or self.input_size in SIZES,
             "max_bpcer": 0 < self.max_bpcer < 1,
             "max_apcer": 0 < self.max_apcer < 1,
             "workers": self.workers >= 0,
@@ -81,6 +97,7 @@ class Config:
             if not fine:
                 allowed = {"schedule": SCHEDULES, "balance": BALANCES, "framing": FRAMINGS}.get(name)
                 hint = f"; it is one of {', '.join(allowed)}" if allowed else ""
+                hint = f"; it is a multiple of 32, at most {max(SIZES)}" if name == "input_size" else hint
                 raise ConfigError(f"{name} cannot be {getattr(self, name)!r}{hint}")
 
 
@@ -98,7 +115,7 @@ def make_config(settings: Mapping[str, Any]) -> Config:
         if key not in known:
             near = difflib.get_close_matches(key, known, 1, 0.0)
             raise ConfigError(f"there is no setting {key!r}; did you mean {near[0]!r}?")
-        kind = type(getattr(Config, key))
+        kind = _OPTIONAL.get(key) or type(getattr(Config, key))
         if kind is float and type(value) is int:
             value = float(value)
         if type(value) is not kind:
@@ -132,4 +149,4 @@ def parse_setting(text: str) -> tuple[str, Any]:
 
 def to_toml(config: Config) -> str:
     """The whole configuration, as `--config` takes it. (A JSON scalar is a TOML scalar.)"""
-    return "".join(f"{key} = {json.dumps(value)}\n" for key, value in asdict(config).items())
+    return "".join(f"{key} = {json.dumps(value)}\n" for key, value in asdict(config).items() if value is not None)

@@ -18,26 +18,48 @@ OPSET = 20
 
 
 class _Graph(nn.Module):
-    """The network behind the input every detector file has: (N, S, S, 3) uint8 pixels."""
+    """A network behind the inputs of a detector file: uint8, colours last."""
 
     def __init__(self, network: Network) -> None:
         super().__init__()
         self.network = network
 
+
+class _Face(_Graph):
     def forward(self, pixels: Tensor) -> Any:
-        pixels = pixels.permute(0, 3, 1, 2).float() / 255
-        return self.network.explain(pixels) if self.network.explains else self.network(pixels)
+        return self.network.judge(_in_unit(pixels), None, None)
+
+
+class _Windows(_Graph):
+    def forward(self, windows: Tensor, side: Tensor) -> Any:
+        return self.network.judge(None, _in_unit(windows), side)
+
+
+class _Both(_Graph):
+    def forward(self, pixels: Tensor, windows: Tensor, side: Tensor) -> Any:
+        return self.network.judge(_in_unit(pixels), _in_unit(windows), side)
+
+
+def _in_unit(pixels: Tensor) -> Tensor:
+    return pixels.movedim(-1, -3).float() / 255
 
 
 def export(network: Network, card: Card) -> bytes:
     """The network and its card as the bytes of one `.onnx` file.
 
-    The graph takes `pixels`, (N, size, size, 3) uint8 RGB, and gives `logit`, (N,) float32, and, of
-    networks that say where their evidence lies, `evidence`, (N, G, G) float32. Linear layers whose
-    weights fit (`Network.fits_int4`) are stored in 4 bits, in runs of 32 inputs with a scale each.
+    The graph takes what `card.Preprocessing` says and gives `logit`, (N,) float32, and, of networks that say where
+    their evidence lies, `evidence`, (N, G, G) float32. Linear layers whose weights fit (`Network.fits_int4`) are
+    stored in 4 bits, in runs of 32 inputs with a scale each.
     """
     network = network.cpu().eval()
-    pixels = torch.zeros(2, network.input_size, network.input_size, 3, dtype=torch.uint8)
+    size, window = network.input_size, network.window
+    inputs: dict[str, Tensor] = {}
+    if network.sees_face:
+        inputs["pixels"] = torch.zeros(2, size, size, 3, dtype=torch.uint8)
+    if window:
+        inputs["windows"] = torch.zeros(2, 9, window, window, 3, dtype=torch.uint8)
+        inputs["side"] = torch.zeros(2)
+    graph = (_Both if len(inputs) == 3 else _Windows if window else _Face)(network)
     for chatty in ("torch.onnx", "onnxscript", "onnx_ir", "onnxruntime"):
         logging.getLogger(chatty).setLevel(logging.ERROR)
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
@@ -45,12 +67,12 @@ def export(network: Network, card: Card) -> bytes:
         path = Path(folder) / "graph.onnx"
         batch = torch.export.Dim("n", min=1, max=4096)
         torch.onnx.export(
-            _Graph(network),
-            (pixels,),
+            graph,
+            tuple(inputs.values()),
             path,
-            input_names=["pixels"],
+            input_names=list(inputs),
             output_names=["logit", "evidence"] if network.explains else ["logit"],
-            dynamic_shapes={"pixels": {0: batch}},
+            dynamic_shapes={name: {0: batch} for name in inputs},
             opset_version=OPSET,
             external_data=False,
             verbose=False,

@@ -93,6 +93,8 @@ def has_bfloat16() -> bool:
 
 def _key(network: Network, lines: Sequence[str], framing: Framing, strength: float, seed: int) -> str:
     digest = hashlib.sha256(json.dumps([_RECIPE, list(lines), framing, strength, seed]).encode())
+    if network.input_size != type(network).input_size:
+        digest.update(str(network.input_size).encode())
     for name, value in network.state_dict().items():
         if not name.startswith("head."):
             digest.update(name.encode() + value.cpu().numpy().tobytes())

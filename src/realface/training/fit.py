@@ -23,6 +23,7 @@ from .checkpoint import SafeCheckpoints
 from .config import Config
 from .features import has_bfloat16
 from .sources import Source
+from .twins import Twins
 
 COLUMNS = ("epoch", "train_loss", "valid_loss", "valid_auc", "valid_accuracy", "learning_rate", "seconds")
 
@@ -30,7 +31,7 @@ COLUMNS = ("epoch", "train_loss", "valid_loss", "valid_auc", "valid_accuracy", "
 class Task(pl.LightningModule):
     """Binary cross-entropy on a network's logits, for pictures or for cached features of a frozen trunk."""
 
-    def __init__(self, network: Network, config: Config, train: Source, valid: Source) -> None:
+    def __init__(self, network: Network, config: Config, train: Source | Twins, valid: Source | Twins) -> None:
         super().__init__()
         self.network, self.config, self.train_source, self.valid_source = network, config, train, valid
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

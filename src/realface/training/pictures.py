@@ -63,10 +63,11 @@ def batches(
     pictures: Pictures, batch_size: int, workers: int, sampler: Iterable[int] | None = None
 ) -> "DataLoader[tuple[Tensor, int] | None]":
     """Batches of ((N, 3, S, S) uint8, (N,) int64 row numbers), unreadable pictures left out."""
-    return DataLoader(pictures, batch_size, sampler=sampler, num_workers=workers, collate_fn=_collate)
+    return DataLoader(pictures, batch_size, sampler=sampler, num_workers=workers, collate_fn=collate)
 
 
-def _collate(items: list[tuple[Tensor, int] | None]) -> tuple[Tensor, Tensor]:
+def collate(items: list[tuple[Tensor, int] | None]) -> tuple[Tensor, Tensor]:
+    """A batch of what could be read: ((N, 3, S, S) uint8, (N,) int64 row numbers)."""
     readable = [item for item in items if item is not None]
     if not readable:
         return torch.empty(0, 3, 1, 1, dtype=torch.uint8), torch.empty(0, dtype=torch.int64)

@@ -1,0 +1,120 @@
+"""The command line: `realface data`, thin as the rest."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .errors import DataError, MissingExtra
+
+data_app = typer.Typer(help="Look at labelled pictures before anything is learned from them.", no_args_is_help=True)
+
+
+@data_app.command("import")
+def import_(
+    source: Annotated[
+        str,
+        typer.Argument(help="A folder, manifest, zip file or Hugging Face Parquet, or kaggle:140k, kaggle:owner/name."),
+    ],
+    out: Annotated[Path, typer.Option(metavar="FILE.parquet", help="The manifest to write, for `train` and the rest.")],
+    copy_to: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Unpack an archive to here; other sources are never copied.")
+    ] = None,
+    expect: Annotated[
+        str, typer.Option("--set", metavar="NAME", help="140k or ciplab if it should be that; other for neither.")
+    ] = "",
+) -> None:
+    """List a data set in one manifest, with sizes and hashes, and compare it with what was published.
+
+    Exit status: 0 complete, 1 something is missing, wrong or unreadable, 2 nothing could be imported.
+    """
+    need_training()
+    from .data.importing import import_data
+
+    found = import_data(source, out, copy_to=copy_to, expect=expect)
+    print(found.summary())
+    raise typer.Exit(1 if found.problems else 0)
+
+
+@data_app.command()
+def audit(
+    data: Annotated[Path, typer.Argument(help="Labelled pictures, in any layout that `train` takes.")],
+    out: Annotated[Path | None, typer.Option(help="Write everything found here, as JSON.")] = None,
+    fix: Annotated[
+        Path | None, typer.Option(metavar="CSV", help="Write a manifest without copies and leaks here.")
+    ] = None,
+) -> None:
+    """Find unreadable files, copies, leaks between splits, and facts about files that give the label away.
+
+    Exit status: 0 no problems found, 1 problems found, 2 wrong usage.
+    """
+    need_training()
+    from .data.audit import audit as run_audit
+    from .data.fix import check_target
+    from .data.fix import fix as write_fixed
+    from .data.summary import summary
+
+    for path in (out, fix):
+        need_folder(path)
+    if fix:
+        check_target(data, fix)
+    found = run_audit(data)
+    print(summary(found))
+    if out:
+        out.write_text(json.dumps(found.as_dict(), indent=1) + "\n", encoding="utf-8")
+    if fix:
+        print(f"\n{write_fixed(found, fix):,} of {len(found.samples):,} pictures are in {fix}")
+    raise typer.Exit(1 if found.problems else 0)
+
+
+@data_app.command()
+def reconstruct(
+    data: Annotated[Path, typer.Argument(help="Labelled pictures, in any layout that `train` takes.")],
+    autoencoders: Annotated[Path, typer.Option(help="Folder with the weights; docs/data.md says how to get them.")],
+    out: Annotated[Path, typer.Option(help="The folder of pairs to make, or to go on with.")],
+    each: Annotated[int, typer.Option(min=1, max=5, help="Autoencoders for every picture, in turn.")] = 1,
+) -> None:
+    """Send real faces through the autoencoders of generators: pairs that differ in nothing but the trace."""
+    need_training()
+    from .data.reconstruct import reconstruct as make
+
+    print(f"{make(data, autoencoders, out, each=each):,} reconstructions are in {out}")
+
+
+@data_app.command()
+def explore(
+    data: Annotated[Path, typer.Argument(help="Labelled pictures, in any layout that `train` takes.")],
+    out: Annotated[Path, typer.Option(metavar="FILE.html", help="The page to write; it shows some of the pictures.")],
+) -> None:
+    """Show a data set on one page: counts, sizes, examples, mean face and mean spectrum of each class."""
+    need_training()
+    from .data.explore import explore as look
+    from .paths import write_whole
+    from .report import check_target
+
+    check_target(out)
+    page = look(data)
+    try:
+        write_whole(out, page.encode())
+    except OSError as error:
+        raise DataError(f"the page could not be written: {error}") from None
+
+
+def need_training() -> None:
+    """MissingExtra unless the making half is installed."""
+    try:
+        import matplotlib  # noqa: F401
+        import onnxscript  # noqa: F401
+        import pyarrow  # noqa: F401
+        import pytorch_lightning  # noqa: F401
+        import safetensors  # noqa: F401
+        import sklearn  # noqa: F401
+    except ImportError:
+        raise MissingExtra('this needs the training half: pip install "realface[train]"') from None
+
+
+def need_folder(out: Path | None) -> None:
+    """DataError where a file is to be written to a folder that is not there."""
+    if out and not out.resolve().parent.is_dir():
+        raise DataError(f"there is no folder {out.resolve().parent} to write {out.name} to")

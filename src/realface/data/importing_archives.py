@@ -1,0 +1,169 @@
+"""Archives of labelled pictures: a download from Kaggle, and a zip file as pictures in a folder."""
+
+import importlib
+import re
+import shutil
+import stat
+import zipfile
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PureWindowsPath
+
+from ..errors import DataError, MissingExtra
+from ..paths import SUFFIXES, write_whole
+from ..progress import track
+from .importing_sets import PUBLISHED
+from .layouts import SPLITS
+
+_TABLES = tuple(f"{split}.csv" for split in SPLITS)
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What is refused of an archive, since a few bytes of it can stand for a disk full.
+
+    Attributes:
+        entry: largest file in it, in bytes.
+        total: all its pictures together, in bytes.
+        entries: most files in it.
+    group: most of a Parquet file that is in memory at a time, in bytes.
+    """
+
+    entry: int = 64 * 2**20
+    total: int = 64 * 2**30
+    entries: int = 2_000_000
+    group: int = 4 * 2**30
+
+
+def download(name: str, to: Path | None) -> Path:
+    """Fetch a data set from Kaggle with kagglehub, which finds the user's token by itself.
+
+    Args:
+        name: of a published set, or owner/name as in its address on Kaggle.
+        to: the folder to write to; without it kagglehub keeps the files in its own cache.
+
+    Raises:
+        MissingExtra: kagglehub is not installed.
+        DataError: there is no such set, or Kaggle did not give it.
+    """
+    handle = PUBLISHED[name].handle if name in PUBLISHED else name
+    if not re.fullmatch(r"[\w-]+/[\w-]+(/versions/\d+)?", handle):
+        raise DataError(f"kaggle:{name} is no data set; name one as kaggle:owner/name, or {', '.join(PUBLISHED)}")
+    other = "or download the zip file in a browser and import that"
+    try:
+        kagglehub = importlib.import_module("kagglehub")
+    except ImportError:
+        raise MissingExtra(f"fetching from Kaggle needs kagglehub: pip install kagglehub; {other}") from None
+    try:
+        return Path(kagglehub.dataset_download(handle, **({"output_dir": str(to)} if to else {})))
+    except Exception as error:  # of the network, of Kaggle, of a token: all are the same to the user
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise DataError(f"Kaggle did not give {handle} (is your API token set up? {other}): {reason}") from None
+
+
+def is_zip(path: Path) -> bool:
+    """Whether a file begins as a zip file; OSError where it cannot be read."""
+    with path.open("rb") as file:
+        return file.read(4) in (b"PK\3\4", b"PK\5\6")
+
+
+def unpack_zip(path: Path, to: Path | None, bounds: Bounds) -> list[str]:
+    """Write the pictures and the Kaggle tables of a zip file into a folder, where they are not there already.
+
+    Returns:
+        What could not be unpacked, a sentence each.
+
+    Raises:
+        DataError: the file is cut off, damaged or hostile, of which nothing is written; there is no folder, or it
+            cannot hold the files.
+    """
+    try:
+        archive = zipfile.ZipFile(path)
+    except Exception:  # whatever a damaged directory makes of the reader
+        raise DataError(f"{path} is cut off or damaged: no zip file that is whole; download it again") from None
+    broken = []
+    with archive:
+        members = _checked(path, archive.infolist(), bounds)
+        to = made_folder(path, to, sum(member.file_size for member in members))
+        for member in track(members, "unpacking"):
+            target = to.joinpath(*_parts(member))
+            if target.is_file() and target.stat().st_size == member.file_size:
+                continue
+            try:
+                with archive.open(member) as file:
+                    data = file.read(bounds.entry + 1)
+            except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError, ValueError):
+                data = None
+            if data is None or len(data) != member.file_size:
+                broken.append(member.filename)
+                continue
+            write(target, data)
+    return [f"partial: {len(broken):,} files in {path.name} are damaged, such as {broken[0]}"] if broken else []
+
+
+def _parts(member: zipfile.ZipInfo) -> tuple[str, ...]:
+    """The name of a file in a zip, part by part; some programs separate them by backslashes."""
+    return PureWindowsPath(member.filename).parts
+
+
+def _checked(path: Path, members: Sequence[zipfile.ZipInfo], bounds: Bounds) -> list[zipfile.ZipInfo]:
+    """The files that are wanted, if every one in the archive is harmless.
+
+    Raises:
+        DataError
+    """
+    if len(members) > bounds.entries:
+        raise DataError(f"{path} holds {len(members):,} files, more than is unpacked")
+    seen: set[tuple[str, ...]] = set()
+    kept = []
+    for member in members:
+        name, parts = member.filename, _parts(member)
+        if PureWindowsPath(name).anchor or ".." in parts or "\0" in member.orig_filename:
+            raise DataError(f"{path} would write outside the folder ({name!r}); not unpacked")
+        if stat.S_IFMT(member.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
+            raise DataError(f"{path} holds a link or a device ({name!r}); not unpacked")
+        if member.is_dir() or not parts or parts[0] == "__MACOSX" or parts[-1].startswith("."):
+            continue
+        if parts[-1] in _TABLES or Path(parts[-1]).suffix.lower() in SUFFIXES:
+            if parts in seen:
+                raise DataError(f"{path} holds {name!r} twice; not unpacked")
+            if member.flag_bits & 1:
+                raise DataError(f"{path} is locked with a password; unpack it yourself and import the folder")
+            if member.file_size > bounds.entry:
+                raise DataError(f"{path}: {name!r} would be {member.file_size:,} bytes large; not unpacked")
+            seen.add(parts)
+            kept.append(member)
+    if sum(member.file_size for member in kept) > bounds.total:
+        raise DataError(f"{path} would be larger than {bounds.total:,} bytes; not unpacked")
+    if all(parts[-1] in _TABLES for parts in seen):
+        raise DataError(f"{path}: no pictures found in it")
+    return kept
+
+
+def made_folder(source: Path, to: Path | None, size: int) -> Path:
+    """The folder to unpack to, made where it is missing.
+
+    Raises:
+        DataError: none was named, it cannot be made, or so many bytes do not fit into it.
+    """
+    if to is None:
+        raise DataError(f"{source} is an archive and nothing is copied unasked; name a folder for it with --copy-to")
+    try:
+        to.mkdir(parents=True, exist_ok=True)
+        there = sum(p.stat().st_size for p in to.rglob("*") if p.is_file())  # of an earlier attempt
+        free = shutil.disk_usage(to).free
+    except OSError as error:
+        raise DataError(f"{to}: cannot be written to: {error}") from None
+    if size - there > free:
+        raise DataError(f"{to}: {size / 1e9:.1f} GB are needed and {free / 1e9:.1f} GB are free")
+    return to
+
+
+def write(target: Path, data: bytes) -> None:
+    """Write a file whole, and the folders it is in; DataError where that fails."""
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(target, data)
+    except OSError as error:
+        raise DataError(f"{target}: cannot be written: {error}") from None

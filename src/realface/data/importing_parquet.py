@@ -1,0 +1,182 @@
+"""Hugging Face Parquet, in which the pictures themselves are, as pictures in a folder."""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import pyarrow
+from pyarrow import parquet
+
+from ..errors import DataError
+from ..paths import SUFFIXES
+from ..progress import track
+from .importing_archives import Bounds, made_folder, write
+from .importing_sets import KAGGLE_140K, NAMES, Entry, Found, named_as_140k
+from .layouts import LABELS, SPLIT_NAMES, Sample, is_parquet, with_splits
+
+_SIGNATURES = {b"\xff\xd8\xff": ".jpg", b"\x89PNG": ".png", b"RIFF": ".webp", b"BM": ".bmp", b"GIF8": ".gif"}
+_SHARD = re.compile(r"(.+)-(\d{5})-of-(\d{5})(-[0-9a-f]+)?")
+
+
+def shards(source: Path) -> list[Path]:
+    """Parquet files with pictures in them: the file itself, or those in a folder; in order of path.
+
+    In a folder, files that are cut off count: the others may be whole.
+
+    Raises:
+        DataError: the file itself is cut off.
+    """
+    if source.is_dir():
+        return [
+            path
+            for path in sorted(source.rglob("[!.]*.parquet"))
+            if path.is_file() and _holds_pictures(path) is not False
+        ]
+    if not is_parquet(source):
+        return []
+    if _holds_pictures(source) is None:
+        raise DataError(f"{source} is cut off or damaged: no Parquet file that is whole; download it again")
+    return [source] if _holds_pictures(source) else []
+
+
+def unpack_parquet(source: Path, paths: Sequence[Path], to: Path | None, bounds: Bounds) -> Found:
+    """Write the pictures of Hugging Face Parquet into a folder, as `split/class/file-row.jpg`.
+
+    Whatever their numbers are, labels count by their names, which the file says; failing that, by what the column
+    `generator` or the folder in a picture's own path says.
+
+    Raises:
+        DataError: nothing says which label is which, the files are hostile, or the folder cannot hold them.
+    """
+    found = Found("", [])
+    names: list[tuple[str, str]] = []
+    counts: Counter[str] = Counter()
+    total = 0
+    to = made_folder(source, to, sum(path.stat().st_size for path in paths))
+    base = source if source.is_dir() else source.parent
+    for path in track(paths, "unpacking"):
+        stem = "-".join(path.relative_to(base).with_suffix("").parts)
+        try:
+            for number, (data, own, label, generator) in enumerate(_rows(path, bounds)):
+                if not data or label not in LABELS:
+                    counts["without a picture" if not data else "without a label"] += 1
+                    continue
+                total += len(data)
+                if len(data) > bounds.entry or total > bounds.total:
+                    raise DataError(f"{path} holds more than is unpacked; this is no set of face pictures")
+                split = _split(path)
+                target = to / split / label / f"{stem}-{number:06}{_suffix(data, own)}"
+                if not (target.is_file() and target.stat().st_size == len(data)):
+                    write(target, data)
+                names.append((label, PurePosixPath(own).name))
+                made = generator if label == "fake" else ""
+                found.entries.append(Entry(Sample(target, LABELS[label], "", split), made))
+        except (pyarrow.ArrowException, OSError, ValueError) as error:
+            found.problems.append(f"partial: {path.name} is cut off or damaged; download it again ({error})")
+    if not found.entries:
+        unlabelled = counts["without a label"] > counts["without a picture"]
+        why = "nothing says which label is real and which is fake" if unlabelled else "there are no pictures in it"
+        raise DataError(f"{source}: {found.problems[0] if found.problems else why}")
+    found.problems += [f"wrong: {number:,} rows are {text}" for text, number in counts.items()]
+    found.problems += _missing_shards(paths)
+    if named_as_140k(names) or any(e.generator == KAGGLE_140K.generator for e in found.entries):
+        found.name = KAGGLE_140K.name
+    order = sorted(found.entries, key=lambda e: str(e.sample.path))
+    if not all(e.sample.split for e in order):
+        samples = with_splits([e.sample for e in order], to)
+        order = [Entry(s, e.generator) for s, e in zip(samples, order, strict=True)]
+    found.entries = order
+    return found
+
+
+def _holds_pictures(path: Path) -> bool | None:
+    """None for a file that cannot be read."""
+    try:
+        return bool(_picture_column(parquet.read_schema(path)))
+    except (pyarrow.ArrowException, OSError):
+        return None
+
+
+def _picture_column(schema: Any) -> str:
+    """The column of structs with bytes and path, which is how pictures are kept; "" where there is none."""
+    for column in schema:
+        if pyarrow.types.is_struct(column.type):
+            kinds = {part.name: part.type for part in column.type}
+            if kinds.get("bytes") in (pyarrow.binary(), pyarrow.large_binary()):
+                return str(column.name)
+    return ""
+
+
+def _rows(path: Path, bounds: Bounds) -> Iterator[tuple[bytes | None, str, str, str]]:
+    """Bytes, own path, class ("" where unknown) and generator of each picture; a few are in memory at a time."""
+    with parquet.ParquetFile(path) as file:
+        schema = file.schema_arrow
+        column = _picture_column(schema)
+        features = _features(schema)
+        words = [name for name in ("label", "labels", "generator") if name in schema.names]
+        for group in range(file.num_row_groups):
+            if file.metadata.row_group(group).total_byte_size > bounds.group:
+                raise DataError(f"{path} holds more than is unpacked; this is no set of face pictures")
+        for batch in file.iter_batches(batch_size=64, columns=[column, *words]):
+            for row in batch.to_pylist():
+                said = {name: _word(features.get(name), row[name]) for name in words}
+                picture = row[column] or {}
+                own = str(picture.get("path") or "")
+                yield picture.get("bytes"), own, _class(said, own), said.get("generator", "")
+
+
+def _features(schema: Any) -> dict[str, Any]:
+    """What `datasets` wrote of the columns, such as the names of a label's numbers."""
+    try:
+        features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
+    except (KeyError, TypeError, ValueError, RecursionError):
+        return {}
+    return features if isinstance(features, dict) else {}
+
+
+def _word(feature: Any, value: Any) -> str:
+    """What a cell says, by the names its column has for its numbers."""
+    names = feature.get("names") if isinstance(feature, dict) else None
+    if names and isinstance(value, int):
+        return str(names[value]) if 0 <= value < len(names) else ""
+    return value if isinstance(value, str) else ""
+
+
+def _class(said: dict[str, str], own: str) -> str:
+    label = (said.get("label") or said.get("labels") or "").strip().lower()
+    if label in LABELS:
+        return label
+    if said.get("generator"):
+        return "real" if said["generator"].strip().lower() == "real" else "fake"
+    folders = {part.lower() for part in PurePosixPath(own).parts[:-1]} & set(NAMES)
+    return folders.pop() if len(folders) == 1 else ""
+
+
+def _split(path: Path) -> str:
+    """Of a shard: as its name begins (train-00000-of-00003), or its folder is called; "" where nothing says."""
+    for word in (re.split(r"[-_.]", path.name)[0], path.parent.name):
+        if word.lower() in SPLIT_NAMES:
+            return SPLIT_NAMES[word.lower()]
+    return ""
+
+
+def _suffix(data: bytes, own: str) -> str:
+    own_suffix = PurePosixPath(own).suffix.lower()
+    known = (suffix for signature, suffix in _SIGNATURES.items() if data.startswith(signature))
+    return own_suffix if own_suffix in SUFFIXES else next(known, ".jpg")
+
+
+def _missing_shards(paths: Sequence[Path]) -> list[str]:
+    """Of files that are numbered, such as train-00000-of-00003, those that are not there."""
+    there: dict[tuple[str, int], set[int]] = {}
+    for path in paths:
+        if match := _SHARD.fullmatch(path.stem):
+            there.setdefault((str(path.with_name(match[1])), int(match[3])), set()).add(int(match[2]))
+    return [
+        f"partial: {total - len(numbers)} of the {total} files {Path(name).name}-… are missing"
+        for (name, total), numbers in there.items()
+        if len(numbers) < total
+    ]

@@ -1,0 +1,115 @@
+"""Aligned fakes: real faces and what the autoencoders of generators make of them, pair by pair.
+
+Rajan et al. 2024, "Aligned Datasets Improve Detection of Latent Diffusion-Generated Images": a picture and its
+reconstruction differ in nothing but the generator's trace, so nothing else can be learned from the two.
+"""
+
+import csv
+import hashlib
+import io
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from ..errors import DataError, ImageError, Unreadable
+from ..paths import write_whole
+from ..progress import track
+from .autoencoders import STEP, Autoencoder, load
+from .crops import read_face
+from .layouts import Sample, read_data
+
+LARGEST = 512  # pixels a side; of a larger face its middle is taken, never a smaller copy of it
+MANIFEST, PICTURES = "manifest.csv", "pictures"
+COLUMNS = ("path", "label", "source", "split", "generator", "pair")
+log = logging.getLogger(__name__)
+
+
+def reconstruct(
+    data: Path, autoencoders: Path, out: Path, *, each: int = 1, splits: Sequence[str] = ("train", "valid")
+) -> int:
+    """Write the main face of every real picture and its reconstructions as lossless pairs.
+
+    `out` becomes a data set of its own: native pixels of the standard crop, as PNG, and a manifest whose columns
+    `generator` and `pair` say what made a picture and which belong together. Pictures that are there already are
+    not made again, so a stopped run goes on where it was.
+
+    Args:
+        data: a data set; its fake pictures are passed over.
+        autoencoders: the folder with the weights, see `realface.data.autoencoders.load`.
+        out: a new or empty folder, or one of an earlier run.
+        each: autoencoders for every picture, taken in turn; 5 is all of them.
+        splits: which pictures.
+
+    Returns:
+        How many reconstructions there are.
+
+    Raises:
+        DataError: there are no real pictures with a face, or `out` cannot be written or holds something else.
+        WeightsError: an autoencoder is missing.
+    """
+    samples = [s for s in read_data(data) if s.label == 0 and s.split in splits]
+    models = load(autoencoders)
+    names = list(models)
+    rows: list[tuple[str, ...]] = []
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        if strangers := {path.name for path in out.iterdir()} - {PICTURES, MANIFEST}:
+            raise DataError(f"{out} holds something else ({min(strangers)}); give a new folder")
+        (out / PICTURES).mkdir(exist_ok=True)
+        for number, sample in enumerate(track(samples, "reconstructing")):
+            chosen = {names[(number + i) % len(names)]: None for i in range(each)}
+            try:
+                rows += _pair(sample, {name: models[name] for name in chosen}, out)
+            except ImageError as error:
+                log.warning("left out: %s (%s)", sample.path, error)
+        if not rows:
+            raise DataError(f"{data}: no real picture shows a face")
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows([COLUMNS, *dict.fromkeys(rows)])  # a copy is not told twice
+        write_whole(out / MANIFEST, text.getvalue().encode())
+    except OSError as error:
+        raise DataError(f"{out} cannot be written: {error.strerror}") from None
+    return sum(row[1] == "fake" for row in rows)
+
+
+def _pair(sample: Sample, models: Mapping[str, Autoencoder], out: Path) -> list[tuple[str, ...]]:
+    """Rows of the manifest for a real picture and its reconstructions; files that are missing are made."""
+    try:
+        pair = hashlib.sha256(sample.path.read_bytes()).hexdigest()[:20]
+    except OSError as error:
+        raise Unreadable(f"it cannot be read: {error.strerror}") from None
+    paths = {name: out / PICTURES / f"{pair}.{name}.png" for name in models}
+    real = out / PICTURES / f"{pair}.png"
+    if not all(path.exists() for path in (real, *paths.values())):
+        face = _middle(read_face(sample.path, "face").pixels)
+        _save(face, real)
+        for name, path in paths.items():
+            _save(reconstructed(face, models[name]), path)
+    rows: list[tuple[str, ...]] = [(f"{PICTURES}/{real.name}", "real", sample.source, sample.split, "", pair)]
+    for name, path in paths.items():
+        rows.append((f"{PICTURES}/{path.name}", "fake", f"{sample.source} by {name}", sample.split, name, pair))
+    return rows
+
+
+def reconstructed(face: np.ndarray, model: Autoencoder) -> np.ndarray:
+    """A (H, W, 3) uint8 picture, sides multiples of 8, after its way through an autoencoder."""
+    pixels = torch.from_numpy(face.copy()).permute(2, 0, 1)[None].float() / 255
+    with torch.inference_mode():
+        decoded = model(pixels.contiguous(memory_format=torch.channels_last))[0]
+    return np.asarray((decoded * 255).round().byte().permute(1, 2, 0))
+
+
+def _middle(crop: np.ndarray) -> np.ndarray:
+    side = min(LARGEST, crop.shape[0] // STEP * STEP)
+    start = (crop.shape[0] - side) // 2
+    return crop[start : start + side, start : start + side]
+
+
+def _save(pixels: np.ndarray, path: Path) -> None:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG", compress_level=1)
+    write_whole(path, buffer.getvalue())

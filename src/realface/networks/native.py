@@ -1,0 +1,33 @@
+"""The native view: a small network on windows of a face's own pixels, which resizing would have smoothed.
+
+That traces of a generator live in pixels no one has resampled: Gragnaniello et al. 2021, "Are GAN Generated Images Easy
+to Detect? A Critical Analysis of the State-of-the-Art".
+"""
+
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from .base import Judged
+from .efficientnet import EfficientNetLite0
+
+
+class NativeView(EfficientNetLite0):
+    """EfficientNet-Lite0 on windows of 128 native pixels, learned from pairs that differ in the generator's trace."""
+
+    input_size: ClassVar[int] = 128
+    sees_face: ClassVar[bool] = False
+    window: ClassVar[int] = 128
+    explains = True
+    defaults: ClassVar[dict[str, Any]] = {"epochs": 12, "batch_size": 64, "learning_rate": 5e-4, "patience": 0}
+
+    def judge(self, pixels: Tensor | None, windows: Tensor | None, side: Tensor | None) -> Judged:
+        assert windows is not None
+        assert side is not None
+        each = self.each(windows)
+        return each.mean(1) + 0 * side, each.view(-1, 3, 3) / 9  # the side is not used, but must be an input
+
+    def each(self, windows: Tensor) -> Tensor:
+        """(N, 9, 3, W, W) windows in [0, 1] to (N, 9) logits."""
+        logits: Tensor = self(windows.flatten(0, 1))
+        return logits.view(-1, 9)

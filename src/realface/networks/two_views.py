@@ -1,0 +1,63 @@
+"""Two views of a face, one answer: the whole face through a large trunk, its native pixels through a small network."""
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from .base import Judged, Network
+from .clip import PATCH, ClipB16
+from .native import NativeView
+
+INPUTS = 3
+
+
+def fusion_inputs(whole: Tensor, each: Tensor, side: Tensor) -> Tensor:
+    """What the fusion weighs, (N, 3): the logit of the whole face, that of the windows, and how that grows with size.
+
+    There is no term of the size alone: a large picture is no more a fake than a small one. What the size says is how
+    much the native pixels can be trusted, for of a generated face that was made smaller they have lost the traces.
+
+    Args:
+        whole: (N,) logits of the whole face.
+        each: (N, 9) logits of the windows.
+        side: (N,) native pixels of the side of the face's crop.
+    """
+    native = each.mean(1)
+    return torch.stack([whole, native, native * (side / 256).log2().clamp(-2, 2)], 1)
+
+
+class TwoViews(Network):
+    """ClipB16 and NativeView, weighed by logistic regression; made by `realface fuse`, not trained as one."""
+
+    input_size: ClassVar[int] = ClipB16.input_size
+    window: ClassVar[int] = NativeView.window
+    explains = True
+
+    def __init__(self, whole: ClipB16, native: NativeView) -> None:
+        super().__init__()
+        self.whole, self.native = whole, native
+        self.fusion = nn.Linear(INPUTS, 1)
+        # which of the 3 x 3 windows lies nearest to each of the 14 x 14 patches
+        nearest = torch.arange(self.input_size // PATCH) * 3 // (self.input_size // PATCH)
+        self.register_buffer("_nearest", (nearest[:, None] * 3 + nearest).flatten(), persistent=False)
+        self._nearest: Tensor
+
+    def judge(self, pixels: Tensor | None, windows: Tensor | None, side: Tensor | None) -> Judged:
+        """The fused logits and their exact sum over the patches: what a window adds is spread over those it lies on."""
+        assert pixels is not None
+        assert windows is not None
+        assert side is not None
+        whole, cells = self.whole.explain(pixels)
+        each = self.native.each(windows)
+        logits = self.fusion(fusion_inputs(whole, each, side)).squeeze(1)
+        weights = self.fusion.weight[0]
+        added = each * (weights[1] + weights[2] * (side / 256).log2().clamp(-2, 2))[:, None] / 9  # (N, 9)
+        share = 1 / torch.bincount(self._nearest, minlength=9).float()
+        cells = weights[0] * cells.flatten(1) + (added * share)[:, self._nearest]
+        cells = cells + (logits - cells.sum(1))[:, None] / cells.shape[1]  # the bias has no place in the picture
+        side_of_grid = self.input_size // PATCH
+        return logits, cells.view(-1, side_of_grid, side_of_grid)
+
+    def fits_int4(self) -> bool:
+        return self.whole.fits_int4()

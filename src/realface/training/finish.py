@@ -1,0 +1,97 @@
+"""What every training ends with: calibrated on the valid split, measured on the test split, written down."""
+
+import json
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+from .. import __version__
+from ..card import Card, Policy, Preprocessing
+from ..data import Sample
+from ..degrade import random_history
+from ..detector import Detector
+from ..evaluation.figures import confusion_plot
+from ..evaluation.metrics import by_size, by_source, report
+from ..evaluation.scores import Scores, score
+from ..networks.base import Network
+from ..paths import write_whole
+from .calibrate import fit_calibration, set_thresholds
+from .config import Config
+from .export import export, with_card
+
+log = logging.getLogger(__name__)
+HISTORY_SEED = 1_000_003  # of the random histories of validation pictures; training uses the run's own seed
+
+
+def finish(
+    network: Network,
+    config: Config,
+    splits: dict[str, list[Sample]],
+    hashes: dict[str, str],
+    run: Path,
+    *,
+    name: str = "",
+    valid: Scores | None = None,
+) -> Path:
+    """Calibrate a trained network, set its thresholds, measure it and write `detector.onnx` to the run folder.
+
+    Calibration and thresholds are fitted to the pictures of the valid split as they are and after one random history,
+    without the faces that are inconclusive for a reason of their own.
+
+    Args:
+        network: the trained network.
+        config: of its run.
+        splits: the data set.
+        hashes: of the splits, for the card.
+        run: the run folder.
+        name: of the network, where it is not that of `config`.
+        valid: what the network says of the valid split, where that is known; else the exported graph is asked.
+    """
+    size = network.input_size if network.sees_face else 0
+    preprocessing = Preprocessing(size, config.framing, window=network.window)
+    card = Card(run.resolve().name, __version__, name or config.network, preprocessing, licence=config.licence)
+    graph = export(network, card)
+    scores = valid or _valid(Detector(graph), splits["valid"], config)
+    scores = scores.where(scores.judged)
+    policy = Policy(config.max_bpcer, config.max_apcer)
+    card = replace(card, calibration=fit_calibration(scores.labels, scores.logits), policy=policy)
+    detector = Detector(with_card(graph, card))
+    card = replace(
+        card,
+        thresholds=set_thresholds(scores.labels, detector.probabilities(scores.logits), policy),
+        data={
+            "sha256": hashes,
+            "train": len(splits["train"]),
+            "sources": sorted({s.source for s in splits["train"]} - {""}),
+        },
+    )
+    card = replace(card, metrics={"valid": by_source(scores, detector.probabilities(scores.logits), card.thresholds)})
+    path = run / "detector.onnx"
+    write_whole(path, with_card(graph, card))
+    if splits["test"]:
+        detector = Detector(with_card(graph, card))
+        tested = score(detector, splits["test"], "measuring on the test split")
+        fake = detector.probabilities(tested.logits)
+        figures = by_source(tested, fake, card.thresholds)
+        measured = {"test": figures, "test_by_size": by_size(tested, fake, card.thresholds)}
+        write_whole(path, with_card(graph, replace(card, metrics=card.metrics | measured)))
+        (run / "report.txt").write_text(report(tested.labels, fake), encoding="utf-8")
+        (run / "evaluation.json").write_text(json.dumps(figures, indent=1), encoding="utf-8")
+        confusion_plot(tested.labels, fake, run / "confusion.png")
+    else:
+        log.warning("there is no test split: no report and no confusion matrix")
+    return path
+
+
+def _valid(detector: Detector, samples: list[Sample], config: Config) -> Scores:
+    scores = score(detector, samples, "calibrating, pictures as they are")
+    if not config.degradations:
+        return scores
+    histories = score(
+        detector,
+        samples,
+        "calibrating, degraded pictures",
+        change=lambda crop, rng: random_history(crop, rng, config.degradations),
+        seed=HISTORY_SEED,
+    )
+    return scores.joined(histories)

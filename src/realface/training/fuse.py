@@ -1,0 +1,238 @@
+"""`realface fuse`: a trained whole-face view and a trained native view in, one detector that weighs them out.
+
+How much each view is worth is learned from faces of sources it has never seen: fitted to sources they know, both views
+are sure of everything, and the fusion would learn nothing of what they are worth to a user.
+"""
+
+import hashlib
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from filelock import FileLock
+from safetensors.torch import save_file
+from sklearn.linear_model import LogisticRegression
+
+from ..card import Card, Preprocessing
+from ..data import Sample
+from ..data.crops import read_face
+from ..data.layouts import content_hash, fingerprints, read_splits
+from ..degrade import random_history
+from ..detector import Detector
+from ..errors import DataError, ImageError
+from ..evaluation.scores import Scores
+from ..networks import build
+from ..networks.base import Network
+from ..networks.clip import ClipB16
+from ..networks.native import NativeView
+from ..networks.two_views import TwoViews, fusion_inputs
+from ..paths import cache_dir, write_whole
+from ..progress import track
+from . import held_out
+from .checkpoint import load_weights
+from .config import Config, make_config, read_toml, to_toml
+from .export import export
+from .finish import finish
+from .sources import weights
+from .train import sources_of
+
+FOLDS = 6
+AT_ONCE = 4
+
+
+@dataclass(frozen=True)
+class Native:
+    """What the native view says of a split, as it is or after one random history.
+
+    Attributes:
+        each: (N, 9) float32 logits of the windows; NaN for pictures that show no face.
+        sides: (N,) float32 native sides of the crops.
+        judged: (N,) bool, False for faces with a reason of their own to be inconclusive.
+    """
+
+    each: np.ndarray
+    sides: np.ndarray
+    judged: np.ndarray
+
+
+@dataclass(frozen=True)
+class Views:
+    """A split in both views, each as it is and after one random history.
+
+    Attributes:
+        samples: its pictures.
+        whole: (N,) logits of the whole-face view, once for each version; NaN for pictures that show no face.
+        unseen: the same of heads that have not seen the picture's source.
+        native: what the native view says, once for each version.
+    """
+
+    samples: list[Sample]
+    whole: list[np.ndarray]
+    unseen: list[np.ndarray]
+    native: list[Native]
+
+    @property
+    def labels(self) -> np.ndarray:
+        """(N,) int, 0 real, 1 fake."""
+        return np.array([sample.label for sample in self.samples])
+
+    def inputs(self, version: int, *, unseen: bool) -> np.ndarray:
+        """(N, K) inputs of the fusion."""
+        whole, native = (self.unseen if unseen else self.whole)[version], self.native[version]
+        parts = (torch.from_numpy(part) for part in (whole, native.each, native.sides))
+        return np.asarray(fusion_inputs(*parts))
+
+
+def fuse(data: Path, whole_run: Path, native_run: Path, out: Path) -> Path:
+    """Learn the fusion of two views and write the run folder of the detector that has both.
+
+    Args:
+        data: the data set both were trained on.
+        whole_run: run folder of `realface train` with the network clip-b16.
+        native_run: run folder of `realface train` with the network native.
+        out: a new folder; gets what a run of `realface train` gets, and `teacher.safetensors`, the fused logits of the
+            training pictures in both versions, for a smaller network to learn from.
+
+    Raises:
+        DataError: a folder holds no such run, or `out` holds something already.
+    """
+    if out.exists() and any(out.iterdir()):
+        raise DataError(f"{out} holds something already; choose another --out")
+    config, network = load_views(whole_run, native_run)
+    views = both_views(data, config, network)
+    weight, bias = fit_fusion(views, known_to(native_run, views["train"].samples))
+    with torch.no_grad():
+        network.fusion.weight.copy_(torch.from_numpy(weight)[None])
+        network.fusion.bias.fill_(bias)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "config.toml").write_text(to_toml(config), encoding="utf-8")
+    splits = read_splits(data)
+    hashes = {name: content_hash(fingerprints(rows)) for name, rows in splits.items() if rows}
+    teacher = [views["train"].inputs(view, unseen=False) @ weight + bias for view in (0, 1)]
+    save_file({"logits": torch.from_numpy(np.stack(teacher)).float()}, out / "teacher.safetensors")
+    valid = views["valid"]
+    logits = [valid.inputs(view, unseen=False) @ weight + bias for view in (0, 1)]
+    return finish(network, config, splits, hashes, out, name="two-views", valid=_scores(valid, logits))
+
+
+def load_views(whole_run: Path, native_run: Path) -> tuple[Config, TwoViews]:
+    """The configuration of the whole-face view, and both views with their trained weights and no fusion yet."""
+    config, whole = _load(whole_run, "clip-b16")
+    _, native = _load(native_run, "native")
+    assert isinstance(whole, ClipB16)
+    assert isinstance(native, NativeView)
+    return config, TwoViews(whole, native).eval()
+
+
+def both_views(data: Path, config: Config, network: TwoViews, folds: int = FOLDS) -> dict[str, Views]:
+    """What both views say of the train and the valid split, the whole-face view also of sources it has not seen."""
+    splits = held_out.read(data, network.whole, config)
+    with torch.inference_mode():
+        whole = {split: [network.whole.classify(view).numpy() for view in rows.views] for split, rows in splits.items()}
+    splits = held_out.standardised(splits)
+    unseen = {split: [np.zeros_like(logits) for logits in of_views] for split, of_views in whole.items()}
+    for sources, head in held_out.folds(splits["train"], folds):
+        for split, rows in splits.items():
+            chosen = np.isin(rows.sources, sources)
+            for logits, features in zip(unseen[split], rows.views, strict=True):
+                logits[chosen] = held_out.scores(head, features[torch.from_numpy(chosen)])
+    native = {
+        split: [native_view(network.native, rows.samples, config, v) for v in (0, 1)] for split, rows in splits.items()
+    }
+    return {split: Views(rows.samples, whole[split], unseen[split], native[split]) for split, rows in splits.items()}
+
+
+def native_view(network: NativeView, samples: Sequence[Sample], config: Config, view: int) -> Native:
+    """What the native view says of pictures as they are (view 0) or after their random history, cached on disk."""
+    data = export(network, Card("native", "", "native", Preprocessing(0, config.framing, window=network.window)))
+    strength = config.degradations if view else 0.0
+    lines = [hashlib.sha256(data).hexdigest(), *fingerprints(samples), config.framing, str(strength), str(config.seed)]
+    path = cache_dir("windows") / f"{hashlib.sha256('|'.join(lines).encode()).hexdigest()[:24]}-{view}.npy"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.with_suffix(".lock")):
+        if not path.exists():
+            write_whole(path, _native_table(Detector(data), samples, config, view, strength))
+    table = np.load(path, allow_pickle=False)
+    return Native(table[:, :9], table[:, 9], table[:, 10] > 0)
+
+
+def _native_table(detector: Detector, samples: Sequence[Sample], config: Config, view: int, strength: float) -> bytes:
+    """A .npy file of (N, 11) float32: nine logits, the side, and whether the face can be judged."""
+    table = np.full((len(samples), 11), np.nan, np.float32)
+    kept: list[tuple[int, np.ndarray]] = []
+
+    def judge() -> None:
+        if kept:
+            rows = [row for row, _ in kept]
+            _, evidence = detector.explain([crop for _, crop in kept])
+            table[rows, :9] = evidence.reshape(len(rows), 9) * 9
+            table[rows, 9] = [crop.shape[0] for _, crop in kept]
+            kept.clear()
+
+    for row, sample in enumerate(track(samples, f"native view, version {view}")):
+        try:
+            face = read_face(sample.path, config.framing)
+        except ImageError:
+            continue
+        history = np.random.default_rng((config.seed, view, row))  # the one the cached features have
+        kept.append((row, random_history(face.pixels, history, strength) if strength else face.pixels))
+        table[row, 10] = face.reason is None
+        if len(kept) == AT_ONCE:
+            judge()
+    judge()
+    file = io.BytesIO()
+    np.save(file, table, allow_pickle=False)
+    return file.getvalue()
+
+
+def fit_fusion(views: dict[str, Views], known: set[str]) -> tuple[np.ndarray, float]:
+    """Weights (K,) and bias of the fusion: logistic regression, classes and sources weighing the same.
+
+    Args:
+        views: of the train and the valid split.
+        known: sources whose fakes the native view was trained on: of these only the valid split tells what it is worth.
+    """
+    inputs, labels, weight = [], [], []
+    for split, of_split in views.items():
+        fine = ~np.isnan(of_split.native[0].each[:, 0])
+        if split == "train":
+            fine &= np.array([s.label == 1 and s.source not in known for s in of_split.samples])
+        for view in (0, 1):
+            inputs.append(of_split.inputs(view, unseen=True)[fine])
+            labels.append(of_split.labels[fine])
+            weight += [sample for sample, keep in zip(of_split.samples, fine, strict=True) if keep]
+    x, y = np.concatenate(inputs), np.concatenate(labels)
+    scale = x.std(0)
+    model = LogisticRegression(C=1.0, max_iter=1000).fit(x / scale, y, weights(weight, "source"))
+    return (model.coef_[0] / scale).astype(np.float32), float(model.intercept_[0])
+
+
+def known_to(run: Path, samples: Sequence[Sample]) -> set[str]:
+    """The sources of a data set that a native view was trained on."""
+    some = sources_of(make_config(read_toml(run / "config.toml")))
+    return some or {sample.source for sample in samples}
+
+
+def _load(run: Path, name: str) -> tuple[Config, Network]:
+    config = make_config(read_toml(run / "config.toml"))
+    if config.network != name:
+        raise DataError(f"{run} is a run of the network {config.network}, not {name}")
+    network = build(name, pretrained=config.freeze, seed=config.seed)
+    load_weights(network, run)
+    return config, network.eval()
+
+
+def _scores(views: Views, logits: Sequence[np.ndarray]) -> Scores:
+    """The fused logits of a split, both versions of it, as they are scored elsewhere."""
+    parts = []
+    for of_view, native in zip(logits, views.native, strict=True):
+        fine = ~np.isnan(native.each[:, 0])
+        kept = [sample for sample, keep in zip(views.samples, fine, strict=True) if keep]
+        sources = np.array([sample.source for sample in kept])
+        faceless = tuple(str(s.path) for s, keep in zip(views.samples, fine, strict=True) if not keep)
+        sides = native.sides[fine].astype(int)
+        parts.append(Scores(views.labels[fine], of_view[fine], sources, sides, native.judged[fine], (), faceless))
+    return parts[0].joined(parts[1])

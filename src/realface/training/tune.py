@@ -1,0 +1,224 @@
+"""`realface tune`: settings searched for by how well a network trained with them judges sources it has not seen.
+
+A search by the validation split would look at the very sources a network learned from, and choose settings that know
+those by heart. Optuna proposes the settings; the study is in a database, so that it outlives a crash and can be shared.
+"""
+
+import math
+import warnings
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.distributions import CategoricalDistribution, FloatDistribution
+from optuna.exceptions import DuplicatedStudyError, ExperimentalWarning, OptunaError, UpdateFinishedTrialError
+from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
+from optuna.trial import TrialState
+from sqlalchemy.exc import SQLAlchemyError
+
+from ..errors import ConfigError, DataError
+from ..networks import find
+from ..progress import bar
+from .config import SCHEDULES, SIZES, Config
+from .tune_results import FINISHED, Tuned, write_results
+from .unseen import Unseen
+
+STARTUP = 4  # trials that run to their end before one is stopped early
+HEARTBEAT, GRACE = 10, 60  # seconds: a trial that gave no sign for so long was killed, and is tried again
+Space = dict[str, FloatDistribution | CategoricalDistribution]
+
+
+def tune(
+    data: Path,
+    config: Config,
+    out: Path,
+    *,
+    trials: int,
+    folds: int = 3,
+    epochs: int | None = None,
+    storage: str | None = None,
+    study_name: str | None = None,
+    resume: bool = False,
+) -> Tuned | None:
+    """Search, and write best.toml, trials.csv and plots to `out`.
+
+    Args:
+        data: a data set whose manifest names sources.
+        config: the settings to better; they are trial 0, and those that are not searched stay.
+        out: a new or empty folder, or one to resume.
+        trials: how many are to be finished in all, those of other machines among them.
+        folds: groups of sources left out in turn, at least 2.
+        epochs: of each training during the search; best.toml has those of `config`.
+        storage: URL of a database for several machines; `study.db` in `out` if not given.
+        study_name: name of the study there; that of the network if not given.
+        resume: go on with the study; in a `storage`, join it or begin it, whichever machine comes first.
+
+    Returns:
+        The best trial; None if the search was interrupted (`resume` goes on with it).
+
+    Raises:
+        DataError: the data has too few sources, or the study is there already, or not there to be resumed.
+        ConfigError: the storage cannot be opened, the study is of other settings or data, or every training diverged.
+        WeightsError: the network's published weights were not fetched.
+    """
+    if find(config.network).window:
+        raise ConfigError(f"{config.network} learns from pairs, of which no source can be left out; it cannot be tuned")
+    if not resume and (out / "trials.csv").exists():
+        raise DataError(f"{out} holds a search already; add --resume to go on with it, or choose another --out")
+    if resume and not storage and not (out / "study.db").exists():
+        raise DataError(f"{out} holds no search to go on with; leave --resume away to begin one")
+    shorter = replace(config, epochs=epochs or config.epochs)
+    search = _Search(shorter, Unseen(data, shorter, folds))
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"{out} cannot be made: {error.strerror}") from None
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    study, database = _open(storage or f"sqlite:///{out / 'study.db'}", study_name or config.network, resume)
+    try:
+        settings = {key: value for key, value in asdict(shorter).items() if key != "workers"}
+        _claim(study, {**settings, "folds": folds, "data": search.unseen.sha256})
+        study.enqueue_trial(search.defaults, skip_if_exists=True)
+        finished = _run(study, search, trials)
+        tuned = write_results(study, config, search.defaults, out)
+    finally:
+        database.remove_session()
+        database.engine.dispose()
+    if finished and tuned is None:
+        raise ConfigError("training diverged with all settings that were tried; set a lower learning_rate")
+    return tuned if finished else None
+
+
+def space(config: Config) -> Space:
+    """What is searched, and where, around the settings of `config`, which are among the choices.
+
+    With a frozen trunk only what its cached features stay right for: another input size or strength of degradations
+    is another pass of the trunk over every picture.
+    """
+
+    def choices(own: Any, *others: Any) -> CategoricalDistribution:
+        return CategoricalDistribution(tuple(dict.fromkeys((own, *others))))
+
+    size, rate = config.batch_size, config.learning_rate
+    searched: Space = {
+        "learning_rate": FloatDistribution(rate / 30, rate * 10, log=True),
+        "schedule": choices(config.schedule, *SCHEDULES),
+        "weight_decay": choices(config.weight_decay, 0.0, 1e-4, 1e-3, 1e-2, 1e-1),
+        "dropout": choices(config.dropout, 0.0, 0.1, 0.3, 0.5),
+        "batch_size": choices(size, *(other for other in (size // 4, size // 2, size * 2) if other >= 2)),
+    }
+    if not config.freeze:
+        searched["degradations"] = FloatDistribution(0.0, 1.0)
+        if find(config.network).any_size:
+            side = config.input_size or find(config.network).input_size
+            sides = (other for other in (side - 32, side + 32, side + 64) if other in SIZES)
+            searched["input_size"] = choices(config.input_size, *sides)
+    return searched
+
+
+class _Search:
+    """The objective: mean over the folds of the AUC on sources left out.
+
+    Attributes:
+        defaults: the settings of trial 0.
+    """
+
+    def __init__(self, config: Config, unseen: Unseen) -> None:
+        self.config, self.unseen, self.space = config, unseen, space(config)
+        self.defaults = {name: getattr(config, name) for name in self.space}
+
+    def __call__(self, trial: optuna.Trial) -> float:
+        # Seeded by the trial, or a search that is resumed would draw its first settings again, as would each machine.
+        trial.study.sampler = optuna.samplers.TPESampler(seed=self.config.seed + trial.number)
+        settings = {name: _suggest(trial, name, where) for name, where in self.space.items()}
+        config = replace(self.config, **settings)
+        aucs: list[float] = []
+        try:
+            for fold in range(len(self.unseen.folds)):
+                aucs.append(self.unseen.auc(config, fold))
+                if math.isnan(aucs[-1]):
+                    raise optuna.TrialPruned
+                trial.set_user_attr("folds", aucs)
+                trial.report(float(np.mean(aucs)), fold)
+                if fold + 1 < len(self.unseen.folds) and settings != self.defaults and trial.should_prune():
+                    raise optuna.TrialPruned
+        except KeyboardInterrupt:
+            _try_again()(trial.study, trial.study.get_trials(deepcopy=False)[trial.number])
+            raise
+        return float(np.mean(aucs))
+
+
+class _BelowMedian(optuna.pruners.BasePruner):
+    """Stops a trial whose mean over its folds so far is below the median of what finished trials had at that fold.
+
+    Optuna's own median pruner compares the best that a trial ever reported: after one easy fold it would stop nothing.
+    """
+
+    def prune(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> bool:
+        others = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        fold = trial.last_step
+        if fold is None or len(others) < STARTUP:
+            return False
+        return bool(trial.intermediate_values[fold] < np.median([t.intermediate_values[fold] for t in others]))
+
+
+def _open(url: str, name: str, resume: bool) -> tuple[optuna.Study, RDBStorage]:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)  # of the heartbeat
+            # Always a database: it holds JSON, where Optuna's journals unpickle what they find.
+            database = RDBStorage(
+                url, heartbeat_interval=HEARTBEAT, grace_period=GRACE, heartbeat_stale_trial_callback=_try_again()
+            )
+        study = optuna.create_study(
+            storage=database, study_name=name, direction="maximize", pruner=_BelowMedian(), load_if_exists=resume
+        )
+    except DuplicatedStudyError:
+        raise DataError(
+            f"there is a study {name!r} already; add --resume to go on with it, or choose another --study or --out"
+        ) from None
+    except (SQLAlchemyError, OptunaError, ImportError, RuntimeError) as error:
+        raise ConfigError(f"the storage cannot be opened: {str(error).partition(chr(10))[0]}") from None
+    return study, database
+
+
+def _try_again() -> RetryHeartbeatStaleTrialCallback:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        return RetryHeartbeatStaleTrialCallback()
+
+
+def _claim(study: optuna.Study, mine: dict[str, Any]) -> None:
+    """Note in a study what it is of, or see that it is of the same."""
+    stored = study.user_attrs.get("of", mine)
+    if other := sorted(key for key in mine if key not in stored or stored[key] != mine[key]):
+        raise ConfigError(f"the study {study.study_name!r} was begun with other {', '.join(other)}; choose the same")
+    study.set_user_attr("of", mine)
+
+
+def _suggest(trial: optuna.Trial, name: str, where: FloatDistribution | CategoricalDistribution) -> Any:
+    if isinstance(where, FloatDistribution):
+        return trial.suggest_float(name, where.low, where.high, log=where.log)
+    return trial.suggest_categorical(name, where.choices)
+
+
+def _run(study: optuna.Study, search: _Search, trials: int) -> bool:
+    """Trials until so many are finished; False if Ctrl-C came first."""
+    with bar() as progress:
+        task = progress.add_task("tuning", total=trials)
+        try:
+            while True:
+                done = study.get_trials(deepcopy=False, states=FINISHED)
+                values = [trial.value for trial in done if trial.value and trial.state == TrialState.COMPLETE]
+                best = f", best AUC {max(values):.4f}" if values else ""
+                progress.update(task, completed=len(done), description=f"tuning{best}")
+                if len(done) >= trials:
+                    return True
+                try:
+                    study.optimize(search, n_trials=1)
+                except UpdateFinishedTrialError:  # this machine slept, and another has taken the trial for dead
+                    continue
+        except KeyboardInterrupt:
+            return False

@@ -1,0 +1,139 @@
+"""The laundering grid on generated pictures, whose answers under every change are known."""
+
+import io
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import encoded, grey
+from PIL import Image
+
+from realface import Detector, cli, degrade
+from realface.data import read_data
+from realface.errors import DataError
+from realface.evaluation import scores as scores_module
+from realface.evaluation.evaluate import evaluate
+from realface.evaluation.grid import LAUNDERING, grid_figures, grid_table, score_grid
+from realface.evaluation.scores import score, score_each
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Twelve pictures of two sources, the fakes brighter than the real ones; one file is broken."""
+    rows = ["path,label,source,split"]
+    for i in range(12):
+        label, level = ("real", 60 + i) if i % 2 == 0 else ("fake", 190 + i)
+        (tmp_path / f"{i}.png").write_bytes(encoded(grey(level, 64 + i, 80)))
+        rows.append(f"{i}.png,{label},{'ab'[i < 4]},test")
+    (tmp_path / "broken.png").write_bytes(b"")
+    (tmp_path / "manifest.csv").write_text("\n".join([*rows, "broken.png,real,a,test"]))
+    return tmp_path
+
+
+def test_every_cell_has_its_figures(data: Path, detector: Detector) -> None:
+    got = evaluate(detector, data, "test", grid=True)
+    grid = got["grid"]
+    assert list(grid["cells"]) == list(degrade.GRID)
+    assert (
+        grid["cells"][degrade.AS_IT_IS] == got["figures"]["all"] == evaluate(detector, data, "test")["figures"]["all"]
+    )
+    for row in grid["cells"].values():
+        assert (row["real"], row["fake"]) == (6, 6)
+        assert row["auc"] == 1  # none of this changes which of two greys is the brighter
+    assert set(LAUNDERING) == set(grid["cells"]) - {degrade.AS_IT_IS, degrade.COVERED}
+    assert (grid["mean"]["auc"], grid["worst"]["auc"], grid["worst_cell"]["auc"]) == (1, 1, None)
+    assert json.loads(json.dumps(got)) == got
+    lines = grid_table(grid).splitlines()
+    assert [line.split("|")[1].strip() for line in lines[2:]] == [
+        *degrade.GRID,
+        "mean of laundering",
+        "worst of laundering",
+    ]
+    assert len({line.count("|") for line in lines}) == 1
+
+
+def test_a_face_is_looked_for_once(data: Path, detector: Detector, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Path] = []
+    read_face = scores_module.read_face
+    monkeypatch.setattr(scores_module, "read_face", lambda path, framing: seen.append(path) or read_face(path, framing))
+    score_grid(detector, read_data(data), "x")
+    assert sorted(seen) == sorted(sample.path for sample in read_data(data))
+
+
+def test_each_cell_is_what_scoring_with_its_change_gives(tmp_path: Path, detector: Detector) -> None:
+    rng = np.random.default_rng(7)
+    for i in range(3):
+        path = tmp_path / "test" / ("real", "fake")[i % 2] / f"{i}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (80, 70, 3), dtype=np.uint8)).save(path)
+    samples = read_data(tmp_path)
+    scored = score_grid(detector, samples, "x")
+    for name, change in degrade.GRID.items():
+        alone = score(detector, samples, "x", change=change)
+        assert np.array_equal(scored[name].logits, alone.logits), name
+        assert scored[name].logits.dtype == np.float32
+        assert (scored[name].sides == 70).all()
+    assert len({scored[name].logits.tobytes() for name in degrade.GRID}) == len(degrade.GRID)
+    assert np.array_equal(score_grid(detector, samples, "x")["noise 5"].logits, scored["noise 5"].logits)
+    with pytest.raises(DataError, match="none of the pictures"):
+        score_each(detector, [], "x", list(degrade.GRID.values()))
+
+
+def test_mean_and_worst_by_hand(data: Path, detector: Detector) -> None:
+    samples = [s for s in read_data(data) if s.path.name != "broken.png"]
+    scored = dict.fromkeys(degrade.GRID, score(detector, samples, "x"))
+    scored["JPEG 50"] = score(detector, samples, "x", change=lambda crop, _: crop // 3 * 2)  # fakes become doubtful
+    scored["blur 1"] = score(detector, samples, "x", change=lambda crop, _: 255 - crop)  # all is the other way round
+    scored[degrade.COVERED] = scored["blur 1"]  # which does not count among the laundering cells
+    got = grid_figures(detector, scored)
+    assert got["cells"]["blur 1"]["auc"] == 0
+    assert got["worst"]["auc"] == got["worst"]["accuracy"] == 0
+    assert got["worst"]["bpcer"] == got["worst"]["apcer"] == 1
+    assert {got["worst_cell"][figure] for figure in ("auc", "accuracy", "bpcer", "apcer")} == {"blur 1"}
+    assert got["worst_cell"]["inconclusive"] == "JPEG 50"
+    assert got["mean"]["auc"] == pytest.approx(11 / 12)
+    assert got["mean"]["bpcer"] == pytest.approx(1 / 12)
+    assert got["worst"]["inconclusive"] == pytest.approx(12 * got["mean"]["inconclusive"])
+
+
+def test_one_class_has_a_grid_too(data: Path, detector: Detector) -> None:
+    samples = [s for s in read_data(data) if s.label == 1]
+    got = grid_figures(detector, score_grid(detector, samples, "x"))
+    for key in ("auc", "bpcer", "ece"):
+        assert got["mean"][key] is got["worst"][key] is got["worst_cell"][key] is None
+    assert got["worst"]["apcer"] == 0
+    assert "worst of laundering | 0 | 6 | - |" in grid_table(got)
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    def call(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["realface", *map(str, arguments)])
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO()))
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        out, err = capsys.readouterr()
+        return int(ended.value.code or 0), out, err
+
+    return call
+
+
+def test_the_grid_from_the_command_line(run, data: Path, detector_file: Path) -> None:
+    out_file = data / "out.json"
+    status, out, _ = run("evaluate", data, "--detector", detector_file, "--grid", "--out", out_file)
+    assert status == 0
+    assert "| lower face covered | 6 | 6 | 1.0000 |" in out
+    assert "| worst of laundering | 6 | 6 | 1.0000 |" in out
+    assert "Real faces called fake: 0.0 % of 6 (95 % interval 0.0 to 39.0 %)" in out
+    assert list(json.loads(out_file.read_text())["grid"]["cells"]) == list(degrade.GRID)
+
+
+def test_some_sources_from_the_command_line(run, data: Path, detector_file: Path) -> None:
+    status, out, _ = run("evaluate", data, "--detector", detector_file, "--source", "a")
+    assert (status, "| all | 4 | 4 |" in out, "| b |" in out, "laundering" in out) == (0, True, False, False)
+    status, out, _ = run("evaluate", data, "--detector", detector_file, "--source", "a", "--source", "b")
+    assert (status, "| all | 6 | 6 |" in out, "| b | 2 | 2 |" in out) == (0, True, True)
+    status, _, err = run("evaluate", data, "--detector", detector_file, "--source", "c")
+    assert (status, err) == (2, "realface: there is no source 'c' in the test split; there are: a, b\n")
