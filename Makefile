@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help app test lint train figures benchmark clean
+.PHONY: help app test lint best fast figures benchmark clean
 help:  ## Show what can be made
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
@@ -17,10 +17,18 @@ lint: $(VENV)/.test
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
 DATA ?= ../shared/faces
-train: $(VENV)/.test  ## Train the detectors of the README again (DATA=…), into runs/
+AUTOENCODERS ?= ../shared/autoencoders
+LICENCE = --set licence="$$(cat src/realface/weights/LICENCE.txt)"
+best: $(VENV)/.test  ## Train `best` again (DATA=… AUTOENCODERS=…), into runs/best
 	$(BIN)/realface networks --fetch clip-b16
-	$(BIN)/realface train $(DATA) --out runs/best --set licence="$$(cat src/realface/weights/LICENCE.txt)"
-	$(BIN)/realface train $(DATA) --network notebook-small --out runs/notebook-small
+	$(BIN)/realface networks --fetch efficientnet-lite0
+	$(BIN)/realface data reconstruct $(DATA) --autoencoders $(AUTOENCODERS) --out runs/pairs
+	$(BIN)/realface train $(DATA) $(LICENCE) --out runs/whole
+	$(BIN)/realface train $(DATA) --network native --set pairs=runs/pairs --set sources=140k-a,140k-b --out runs/native
+	$(BIN)/realface fuse $(DATA) --whole runs/whole --native runs/native --out runs/best
+
+fast: $(VENV)/.test  ## Train `fast` again, taught by runs/best, into runs/fast
+	$(BIN)/realface train $(DATA) --config scripts/fast.toml $(LICENCE) --out runs/fast
 
 figures: $(VENV)/.test  ## Measure again every figure of the README and the model card (DATA=…)
 	$(BIN)/python scripts/figures.py measure $(DATA)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "results"
-DETECTORS = {"best": "best", "notebook-small": ROOT / "runs" / "notebook-small" / "detector.onnx"}
+DETECTORS = {"best": "best", "fast": "fast", "notebook-small": ROOT / "runs" / "notebook-small" / "detector.onnx"}
 LAUNDERING, LAUNDERED = "laundering", ("140k-a", "140k-b")
 DOCUMENTS = ("README.md", "MODEL_CARD.md", "docs/faces.md", "docs/experiments.md")
 
@@ -60,7 +60,7 @@ def compared() -> str:
         "congress-225x275": "official portraits (congress) called fake",
         "all": "all sources: AUC, accuracy",
     }
-    lines = [f"| on the test split | {' | '.join(f'`{name}`' for name in detectors)} |", "|---|--:|--:|"]
+    lines = [f"| on the test split | {' | '.join(f'`{name}`' for name in detectors)} |", f"|---|{'--:|' * len(detectors)}"]
     for source, text in sources.items():
         rows = [figures[source] for figures in detectors.values()]
         both = rows[0]["auc"] is not None
@@ -163,19 +163,24 @@ def heatmap() -> str:
 
 
 def left_out() -> str:
-    """Every source judged by a head that has never seen it."""
+    """Every source judged by views that have never seen it, and by their fusion."""
     got = json.loads((RESULTS / "leave-one-out.json").read_text())
-    lines = [
-        "| left out | pictures | fakes found, clean / degraded | real people accused, clean / degraded |",
-        "|---|--:|--:|--:|",
-    ]
-    for name, row in got["sources"].items():
-        cells = [
+    views = got["sources"]
+    columns = [f"{what}: {view}" for what in ("fakes found", "real people accused") for view in views]
+    lines = [f"| left out | pictures | {' | '.join(columns)} |", f"|---|--:|{'--:|' * len(columns)}"]
+
+    def cells(rows: list[dict[str, float]]) -> str:
+        return " | ".join(
             f"{percent(row[f'{what}_clean'])} / {percent(row[f'{what}_degraded'])}" if f"{what}_clean" in row else "-"
             for what in ("found", "accused")
-        ]
+            for row in rows
+        )
+
+    for name, row in views["fused"].items():
         count = row.get("found_pictures", 0) + row.get("accused_pictures", 0)
-        lines.append(f"| {name} | {count} | {' | '.join(cells)} |")
+        known = " (known to the native view)" if name in got["known_to_native"] else ""
+        lines.append(f"| {name}{known} | {count} | {cells([views[view][name] for view in views])} |")
+    lines.append(f"| mean over sources | | {cells([got['mean'][view] for view in views])} |")
     return "\n".join(lines)
 
 

@@ -85,3 +85,18 @@ def encoded(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(0)
+
+
+@pytest.fixture
+def small_trunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """CLIP and EfficientNet of a few narrow layers that start from chance: quick to train and to export."""
+    from realface.networks import clip, efficientnet
+
+    for module, sizes in {
+        clip: {"WIDTH": 96, "BLOCKS": 3, "TAPPED": (0, 1, 2)},
+        efficientnet: {"STAGES": ((1, 3, 2, 1, 8),), "STEM": 8, "WIDTH": 16},
+    }.items():
+        for name, value in sizes.items():
+            monkeypatch.setattr(module, name, value)
+    for network in (clip.ClipB16, efficientnet.EfficientNetLite0):
+        monkeypatch.setattr(network, "load_pretrained", lambda self: None)

@@ -48,10 +48,14 @@ class Calibration:
 
 @dataclass(frozen=True)
 class Thresholds:
-    """On the probability of fake: at `fake_from` and above it is fake, under `real_below` real."""
+    """On the probability of fake: at `fake_from` and above it is fake, under `real_below` real.
+
+    At a `novelty` (see `training.export`) of `novel_from` and above a face is not judged at all; None judges all.
+    """
 
     real_below: float = 0.5
     fake_from: float = 0.5
+    novel_from: float | None = None
 
     def answer(self, fake: float) -> Answer:
         """The verdict for a probability of fake."""
@@ -146,6 +150,8 @@ class Card:
             raise ValueError(f"unknown preprocessing or labels {self.preprocessing.crop!r}, {resample!r}, {labels!r}")
         if not 0 <= low <= high <= 1.0001:
             raise ValueError(f"thresholds {low}, {high} are not in order within 0 to 1")
+        if not (self.thresholds.novel_from is None or 0 < self.thresholds.novel_from < 1e6):
+            raise ValueError(f"novelty threshold {self.thresholds.novel_from}")
         if not (0 < self.calibration.scale < 1e6 and abs(self.calibration.offset) < 1e6):
             raise ValueError("calibration must keep the order of scores")
         sides = (self.preprocessing.size, self.preprocessing.window)

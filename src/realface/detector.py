@@ -123,7 +123,7 @@ class Detector:
         Returns:
             (N,) float32.
         """
-        return self._run(["logit"], crops)[0]
+        return self._run(["logit"], crops)["logit"]
 
     def explain(self, crops: Sequence[np.ndarray] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The `logits` and, from the same pass, what each cell of a grid over the crop adds to them: (N, G, G) float32.
@@ -133,20 +133,39 @@ class Detector:
         """
         if not self.explains:
             raise DetectorError(f"the detector {self.id.name} gives no heatmaps")
-        logits, evidence = self._run(["logit", "evidence"], crops)
-        return logits, evidence
+        said = self._run(["logit", "evidence"], crops)
+        return said["logit"], said["evidence"]
+
+    def judge(
+        self, crops: Sequence[np.ndarray] | np.ndarray, *, heatmap: bool = False
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        """The `logits`, the novelty of the faces and, if asked for, the heatmaps of `explain`, from one pass.
+
+        Novelty, (N,) float32, says how unlike the training pictures a face is; NaN of detectors that do not measure it.
+        From `card.thresholds.novel_from` on, a face is not judged.
+        """
+        if heatmap and not self.explains:
+            raise DetectorError(f"the detector {self.id.name} gives no heatmaps")
+        asked = ["logit"] + ["evidence"] * heatmap + [name for name in self._outputs if name == "novelty"]
+        said = self._run(asked, crops)
+        return said["logit"], said.get("novelty", np.full(len(crops), np.nan, np.float32)), said.get("evidence")
+
+    def unfamiliar(self, novelty: np.ndarray) -> np.ndarray:
+        """Which faces, by their novelty, the detector knows too little of to judge: (N,) bool."""
+        limit = self.card.thresholds.novel_from
+        return np.zeros(len(novelty), bool) if limit is None else np.asarray(novelty >= limit)
 
     @property
     def explains(self) -> bool:
         """Whether this detector gives heatmaps."""
-        return len(self._session.get_outputs()) == 2
+        return "evidence" in self._outputs
 
     def probabilities(self, logits: np.ndarray) -> np.ndarray:
         """Calibrated probability of fake, in float64, for each of (N,) logits."""
         scores = self.card.calibration.scale * logits.astype(np.float64) + self.card.calibration.offset
         return np.asarray(1 / (1 + np.exp(-scores.clip(-500, 500))))
 
-    def _run(self, names: list[str], crops: Sequence[np.ndarray] | np.ndarray) -> list[np.ndarray]:
+    def _run(self, names: list[str], crops: Sequence[np.ndarray] | np.ndarray) -> dict[str, np.ndarray]:
         """What the graph says of native crops; a file can hold any graph, so what it says is checked."""
         given: dict[str, np.ndarray] = {}
         if size := self.card.preprocessing.size:
@@ -155,12 +174,12 @@ class Detector:
             given["windows"] = np.stack([faces.windows(crop, window) for crop in crops])
             given["side"] = np.array([crop.shape[0] for crop in crops], np.float32)
         try:
-            said = [np.asarray(output) for output in self._session.run(names, given)]
+            said = {n: np.asarray(output) for n, output in zip(names, self._session.run(names, given), strict=True)}
         except Exception:  # as on loading, there is no common base
             raise DetectorError(f"the detector {self.id.name} fails on these pictures") from None
-        sides = said[-1].shape[1:]  # none of a logit
-        fits = all(len(output) == len(crops) and np.isfinite(output).all() for output in said)
-        if not fits or said[0].ndim != 1 or (sides and not (len(set(sides)) == 1 and 1 <= sides[0] <= MAX_GRID)):
+        fits = all(len(output) == len(crops) and np.isfinite(output).all() for output in said.values())
+        _, *sides = said.get("evidence", said["logit"]).shape
+        if not fits or said["logit"].ndim != 1 or (sides and not (len(set(sides)) == 1 and 1 <= sides[0] <= MAX_GRID)):
             raise DetectorError(f"the detector {self.id.name} gives scores that make no sense")
         return said
 
@@ -196,7 +215,8 @@ class Detector:
         for start in range(0, len(everyone), FACES_AT_ONCE):
             some = everyone[start : start + FACES_AT_ONCE]
             crops = [candidate.pixels for candidate in some]
-            logits, maps = self.explain(crops) if heatmap else (self.logits(crops), None)
+            logits, novelty, maps = self.judge(crops, heatmap=heatmap)
+            unfamiliar = self.unfamiliar(novelty)
             if maps is not None:  # in the log odds of the calibrated probability, as the verdict is
                 calibration = self.card.calibration
                 maps = calibration.scale * maps.astype(float) + calibration.offset / maps[0].size
@@ -206,12 +226,13 @@ class Detector:
                 changed = self.logits([do(crop) for crop in crops])
                 trials.append([Trial(change, *answer) for answer in self._answers(changed)])
             for i, (candidate, (answer, probability)) in enumerate(zip(some, answers, strict=True)):
+                reason = candidate.reason or ("unfamiliar" if unfamiliar[i] else None)
                 face = Face(
                     candidate.box,
-                    "inconclusive" if candidate.reason else answer,
+                    "inconclusive" if reason else answer,
                     probability,
                     candidate.crop,
-                    candidate.reason,
+                    reason,
                     None if maps is None else tuple(tuple(row) for row in maps[i].round(4).tolist()),
                     tuple(of_change[i] for of_change in trials) if stability else None,
                 )
@@ -234,8 +255,10 @@ class Detector:
             promised += [("windows", "tensor(uint8)", [9, window, window, 3]), ("side", "tensor(float)", [])]
         inputs = [(i.name, i.type, i.shape[1:]) for i in self._session.get_inputs()]
         outputs = [(o.name, o.type, len(o.shape)) for o in self._session.get_outputs()]
-        known = [("logit", "tensor(float)", 1), ("evidence", "tensor(float)", 3)]
-        if inputs != promised or outputs not in (known, known[:1]):
+        known = {"logit": ("tensor(float)", 1), "evidence": ("tensor(float)", 3), "novelty": ("tensor(float)", 1)}
+        self._outputs = [name for name, *_ in outputs]
+        whole = "logit" in self._outputs and len(set(self._outputs)) == len(outputs)
+        if inputs != promised or not whole or any(known.get(name) != tuple(kind) for name, *kind in outputs):
             raise DetectorError("the detector's inputs and outputs are not those its description promises")
 
 

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 Answer = Literal["real", "fake", "inconclusive"]
-Reason = Literal["too_small", "too_blurred", "turned_away", "cut_off"]
+Reason = Literal["too_small", "too_blurred", "turned_away", "cut_off", "unfamiliar"]
 Box = tuple[int, int, int, int]
 """Left, top, width and height in pixels of the upright picture."""
 
@@ -14,6 +14,7 @@ REASONS: dict[Reason, str] = {
     "too_blurred": "the face is too blurred to judge",
     "turned_away": "the face is turned away too far to judge",
     "cut_off": "too much of the face is outside the picture to judge it",
+    "unfamiliar": "the face looks like nothing the detector was trained on",
 }
 
 

@@ -8,7 +8,8 @@ import csv
 import hashlib
 import io
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,18 +19,29 @@ from PIL import Image
 from ..errors import DataError, ImageError, Unreadable
 from ..paths import write_whole
 from ..progress import track
+from . import makers
 from .autoencoders import STEP, Autoencoder, load
 from .crops import read_face
 from .layouts import Sample, read_data
+from .makers import Maker
 
 LARGEST = 512  # pixels a side; of a larger face its middle is taken, never a smaller copy of it
 MANIFEST, PICTURES = "manifest.csv", "pictures"
 COLUMNS = ("path", "label", "source", "split", "generator", "pair")
+VALID = 10  # of the faces of nobody, every so manieth is for validation
+Row = tuple[str, ...]  # of the manifest, as COLUMNS
 log = logging.getLogger(__name__)
 
 
 def reconstruct(
-    data: Path, autoencoders: Path, out: Path, *, each: int = 1, splits: Sequence[str] = ("train", "valid")
+    data: Path,
+    autoencoders: Path,
+    out: Path,
+    *,
+    each: int = 1,
+    also: Sequence[str] = (),
+    stylegan: int = 0,
+    splits: Sequence[str] = ("train", "valid"),
 ) -> int:
     """Write the main face of every real picture and its reconstructions as lossless pairs.
 
@@ -42,19 +54,24 @@ def reconstruct(
         autoencoders: the folder with the weights, see `realface.data.autoencoders.load`.
         out: a new or empty folder, or one of an earlier run.
         each: autoencoders for every picture, taken in turn; 5 is all of them.
+        also: makers of `realface.data.makers.MAKERS` for every picture, besides.
+        stylegan: whole generated faces, which belong to no real one.
         splits: which pictures.
 
     Returns:
-        How many reconstructions there are.
+        How many fakes there are.
 
     Raises:
         DataError: there are no real pictures with a face, or `out` cannot be written or holds something else.
-        WeightsError: an autoencoder is missing.
+        WeightsError: the weights of an autoencoder or a maker are missing.
+        ConfigError, MissingExtra: a maker is unknown or cannot be run.
     """
     samples = [s for s in read_data(data) if s.label == 0 and s.split in splits]
-    models = load(autoencoders)
+    models = {name: partial(reconstructed, model=model) for name, model in load(autoencoders).items()}
     names = list(models)
-    rows: list[tuple[str, ...]] = []
+    others = makers.load(also)
+    nobody = makers.stylegan() if stylegan else None
+    rows: dict[str, Row] = {}  # by path
     try:
         out.mkdir(parents=True, exist_ok=True)
         if strangers := {path.name for path in out.iterdir()} - {PICTURES, MANIFEST}:
@@ -63,20 +80,24 @@ def reconstruct(
         for number, sample in enumerate(track(samples, "reconstructing")):
             chosen = {names[(number + i) % len(names)]: None for i in range(each)}
             try:
-                rows += _pair(sample, {name: models[name] for name in chosen}, out)
+                pair = _pair(sample, {name: models[name] for name in chosen} | others, out)
+                if pair[0][0] not in rows:  # a copy is not told twice
+                    rows |= {row[0]: row for row in pair}
             except ImageError as error:
                 log.warning("left out: %s (%s)", sample.path, error)
         if not rows:
             raise DataError(f"{data}: no real picture shows a face")
+        if nobody:
+            rows |= {row[0]: row for row in _faces_of_nobody(nobody, stylegan, out)}
         text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows([COLUMNS, *dict.fromkeys(rows)])  # a copy is not told twice
+        csv.writer(text, lineterminator="\n").writerows([COLUMNS, *rows.values()])
         write_whole(out / MANIFEST, text.getvalue().encode())
     except OSError as error:
         raise DataError(f"{out} cannot be written: {error.strerror}") from None
-    return sum(row[1] == "fake" for row in rows)
+    return sum(row[1] == "fake" for row in rows.values())
 
 
-def _pair(sample: Sample, models: Mapping[str, Autoencoder], out: Path) -> list[tuple[str, ...]]:
+def _pair(sample: Sample, models: Mapping[str, Maker], out: Path) -> list[Row]:
     """Rows of the manifest for a real picture and its reconstructions; files that are missing are made."""
     try:
         pair = hashlib.sha256(sample.path.read_bytes()).hexdigest()[:20]
@@ -84,14 +105,27 @@ def _pair(sample: Sample, models: Mapping[str, Autoencoder], out: Path) -> list[
         raise Unreadable(f"it cannot be read: {error.strerror}") from None
     paths = {name: out / PICTURES / f"{pair}.{name}.png" for name in models}
     real = out / PICTURES / f"{pair}.png"
-    if not all(path.exists() for path in (real, *paths.values())):
+    missing = {name: path for name, path in paths.items() if not path.exists()}
+    if missing or not real.exists():
         face = _middle(read_face(sample.path, "face").pixels)
         _save(face, real)
-        for name, path in paths.items():
-            _save(reconstructed(face, models[name]), path)
-    rows: list[tuple[str, ...]] = [(f"{PICTURES}/{real.name}", "real", sample.source, sample.split, "", pair)]
+        for name, path in missing.items():
+            _save(models[name](face), path)
+    rows: list[Row] = [(f"{PICTURES}/{real.name}", "real", sample.source, sample.split, "", pair)]
     for name, path in paths.items():
         rows.append((f"{PICTURES}/{path.name}", "fake", f"{sample.source} by {name}", sample.split, name, pair))
+    return rows
+
+
+def _faces_of_nobody(make: Callable[[int], np.ndarray], count: int, out: Path) -> list[Row]:
+    """Rows of the manifest for whole generated faces; files that are missing are made."""
+    rows: list[Row] = []
+    for number in track(range(count), "generating"):
+        path = out / PICTURES / f"{number:06}.stylegan.png"
+        if not path.exists():
+            _save(make(number), path)
+        split = "train" if (number + 1) % VALID else "valid"
+        rows.append((f"{PICTURES}/{path.name}", "fake", "stylegan", split, "stylegan", ""))
     return rows
 
 

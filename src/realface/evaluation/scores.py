@@ -28,6 +28,7 @@ class Scores:
         sources: (N,) str.
         sides: (N,) int, native pixels of the crop's side.
         judged: (N,) bool, False for faces that are inconclusive for a reason of their own (`realface.results.REASONS`).
+        novelty: (N,) float32, see `Detector.judge`.
         unreadable: paths of the pictures that could not be read.
         faceless: paths of those that show no face.
     """
@@ -37,6 +38,7 @@ class Scores:
     sources: np.ndarray
     sides: np.ndarray
     judged: np.ndarray
+    novelty: np.ndarray
     unreadable: tuple[str, ...]
     faceless: tuple[str, ...]
 
@@ -49,6 +51,7 @@ class Scores:
             sources=self.sources[keep],
             sides=self.sides[keep],
             judged=self.judged[keep],
+            novelty=self.novelty[keep],
         )
 
     def joined(self, other: "Scores") -> "Scores":
@@ -59,6 +62,7 @@ class Scores:
             np.concatenate([self.sources, other.sources]),
             np.concatenate([self.sides, other.sides]),
             np.concatenate([self.judged, other.judged]),
+            np.concatenate([self.novelty, other.novelty]),
             self.unreadable + other.unreadable,
             self.faceless + other.faceless,
         )
@@ -77,7 +81,7 @@ def score_each(
     """Score the main face of every picture after each of some changes.
 
     The face is looked for once, in the picture as it is, and cut from it; each change is made to the native pixels of
-    that crop. `sides` and `judged` are of the crop as it is.
+    that crop. `sides` and, but for novelty, `judged` are of the crop as it is.
 
     Args:
         detector: the detector.
@@ -111,23 +115,25 @@ def score_each(
             for change in changes:
                 yield change(face.pixels, np.random.default_rng((seed, row)))
 
-    batches = [detector.logits(batch) for batch in _batched(crops())]
+    batches = [detector.judge(batch)[:2] for batch in _batched(crops())]
     for paths, what in ((unreadable, "could not be read"), (faceless, "show no face")):
         if paths:
             log.warning("%d pictures %s, the first is %s", len(paths), what, paths[0])
     if not batches:
         raise DataError("none of the pictures could be read")
+    logits, novelty = (np.concatenate(parts).reshape(len(kept), len(changes)).T for parts in zip(*batches, strict=True))
     return [
         Scores(
             np.array([sample.label for sample in kept]),
-            logits,
+            of_change,
             np.array([sample.source for sample in kept]),
             np.array(sides),
-            np.array(judged),
+            np.array(judged) & ~detector.unfamiliar(novel),
+            novel,
             tuple(unreadable),
             tuple(faceless),
         )
-        for logits in np.concatenate(batches).reshape(len(kept), len(changes)).T
+        for of_change, novel in zip(logits, novelty, strict=True)
     ]
 
 

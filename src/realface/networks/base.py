@@ -5,8 +5,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-Judged = Tensor | tuple[Tensor, Tensor]
-"""Logits (N,) and, of networks that explain, what each cell of a grid adds to them, (N, G, G)."""
+Judged = Tensor | tuple[Tensor, ...]
+"""Logits (N,); of networks that explain, what each cell of a grid adds to them, (N, G, G); of those that measure it,
+the novelty of the faces, (N,)."""
 
 
 class Network(nn.Module):
@@ -22,6 +23,7 @@ class Network(nn.Module):
         window: side in pixels of the windows of native pixels it is given; 0 for none.
         mean, std: per-channel normalisation of pixels in [0, 1], applied inside the network.
         explains: whether `explain` says where in the picture the evidence lies.
+        measures_novelty: whether `judge` says how unlike the training pictures a face is.
         pretrained: whether `load_pretrained` has published weights to start from.
         defaults: training settings that differ from those of `realface.training.config.Config`.
     """
@@ -33,6 +35,7 @@ class Network(nn.Module):
     mean: ClassVar[tuple[float, float, float]] = (0.0, 0.0, 0.0)
     std: ClassVar[tuple[float, float, float]] = (1.0, 1.0, 1.0)
     explains: ClassVar[bool] = False
+    measures_novelty: ClassVar[bool] = False
     pretrained: ClassVar[bool] = False
     defaults: ClassVar[dict[str, Any]] = {}
     _mean: Tensor

@@ -52,6 +52,7 @@ class ClipB16(Network):
     mean = (0.48145466, 0.4578275, 0.40821073)
     std = (0.26862954, 0.26130258, 0.27577711)
     explains = True
+    measures_novelty = True
     pretrained = True
     defaults: ClassVar[dict[str, Any]] = {"freeze": True, "batch_size": 128, "epochs": 60, "patience": 15}
 
@@ -90,8 +91,15 @@ class ClipB16(Network):
         linear, a mean is a sum over patches, and so is a deviation, as variance over deviation. What the class token
         and the bias add has no place in the picture and is spread evenly.
         """
+        logits, cells, _ = self.judge(pixels, None, None)
+        return logits, cells
+
+    def judge(self, pixels: Tensor | None, windows: Tensor | None, side: Tensor | None) -> tuple[Tensor, ...]:
+        """The logits, their sum over the patches (see `explain`) and the `novelty` of the faces."""
+        assert pixels is not None
         tapped = self.tapped(pixels)
-        logits = self.classify(pooled(tapped))
+        features = pooled(tapped)
+        logits = self.classify(features)
         norm, linear = self.head[0], self.head[2]
         assert isinstance(norm, nn.BatchNorm1d)
         assert isinstance(linear, nn.Linear)
@@ -105,8 +113,14 @@ class ClipB16(Network):
             cells = cells + patches @ of_block[1] + (centred.square() / deviation) @ of_block[2]
         cells = cells / cells.shape[1]
         cells = cells + (logits - cells.sum(1)).unsqueeze(1) / cells.shape[1]
-        side = self.input_size // PATCH
-        return logits, cells.view(-1, side, side)
+        grid = self.input_size // PATCH
+        return logits, cells.view(-1, grid, grid), self.novelty(features)
+
+    def novelty(self, features: Tensor) -> Tensor:
+        """How unlike the training pictures (N, 6912) features are, (N,): their mean squared deviation, of which that of
+        the training pictures is 1."""
+        deviations: Tensor = self.head[0](features)
+        return deviations.square().mean(1)
 
     def classify(self, features: Tensor) -> Tensor:
         logits: Tensor = self.head(features)

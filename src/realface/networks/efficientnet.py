@@ -35,7 +35,7 @@ def conv(channels: int, out: int, kernel: int = 1, stride: int = 1, groups: int 
     pad = [nn.ZeroPad2d((before, after, before, after))] if before != after else []
     padding = 0 if pad else before
     weight = nn.Conv2d(channels, out, kernel, stride, padding, groups=groups, bias=False)
-    return [*pad, weight, nn.BatchNorm2d(out, eps=1e-3, momentum=0.01)]
+    return [*pad, weight, nn.BatchNorm2d(out, eps=1e-3)]
 
 
 class Block(nn.Module):

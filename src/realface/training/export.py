@@ -48,7 +48,8 @@ def export(network: Network, card: Card) -> bytes:
     """The network and its card as the bytes of one `.onnx` file.
 
     The graph takes what `card.Preprocessing` says and gives `logit`, (N,) float32, and, of networks that say where
-    their evidence lies, `evidence`, (N, G, G) float32. Linear layers whose weights fit (`Network.fits_int4`) are
+    their evidence lies, `evidence`, (N, G, G) float32, and how unlike the training pictures a face is, `novelty`, (N,)
+    float32. Linear layers whose weights fit (`Network.fits_int4`) are
     stored in 4 bits, in runs of 32 inputs with a scale each.
     """
     network = network.cpu().eval()
@@ -59,6 +60,7 @@ def export(network: Network, card: Card) -> bytes:
     if window:
         inputs["windows"] = torch.zeros(2, 9, window, window, 3, dtype=torch.uint8)
         inputs["side"] = torch.zeros(2)
+    outputs = ["logit"] + ["evidence"] * network.explains + ["novelty"] * network.measures_novelty
     graph = (_Both if len(inputs) == 3 else _Windows if window else _Face)(network)
     for chatty in ("torch.onnx", "onnxscript", "onnx_ir", "onnxruntime"):
         logging.getLogger(chatty).setLevel(logging.ERROR)
@@ -71,7 +73,7 @@ def export(network: Network, card: Card) -> bytes:
             tuple(inputs.values()),
             path,
             input_names=list(inputs),
-            output_names=["logit", "evidence"] if network.explains else ["logit"],
+            output_names=outputs,
             dynamic_shapes={name: {0: batch} for name in inputs},
             opset_version=OPSET,
             external_data=False,

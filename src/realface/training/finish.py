@@ -5,6 +5,8 @@ import logging
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from .. import __version__
 from ..card import Card, Policy, Preprocessing
 from ..data import Sample
@@ -20,6 +22,8 @@ from .config import Config
 from .export import export, with_card
 
 log = logging.getLogger(__name__)
+NOVEL = 0.002
+"""Share of the valid split's pictures, as they are and degraded, that are too unlike the training pictures to judge."""
 HISTORY_SEED = 1_000_003  # of the random histories of validation pictures; training uses the run's own seed
 
 
@@ -36,7 +40,7 @@ def finish(
     """Calibrate a trained network, set its thresholds, measure it and write `detector.onnx` to the run folder.
 
     Calibration and thresholds are fitted to the pictures of the valid split as they are and after one random history,
-    without the faces that are inconclusive for a reason of their own.
+    without the faces that are inconclusive for a reason of their own, novelty among them.
 
     Args:
         network: the trained network.
@@ -52,13 +56,16 @@ def finish(
     card = Card(run.resolve().name, __version__, name or config.network, preprocessing, licence=config.licence)
     graph = export(network, card)
     scores = valid or _valid(Detector(graph), splits["valid"], config)
-    scores = scores.where(scores.judged)
+    novel_from = float(np.quantile(scores.novelty, 1 - NOVEL)) if network.measures_novelty else None
+    scores = scores.where(scores.judged & ~(scores.novelty >= (novel_from or np.inf)))
     policy = Policy(config.max_bpcer, config.max_apcer)
     card = replace(card, calibration=fit_calibration(scores.labels, scores.logits), policy=policy)
     detector = Detector(with_card(graph, card))
     card = replace(
         card,
-        thresholds=set_thresholds(scores.labels, detector.probabilities(scores.logits), policy),
+        thresholds=replace(
+            set_thresholds(scores.labels, detector.probabilities(scores.logits), policy), novel_from=novel_from
+        ),
         data={
             "sha256": hashes,
             "train": len(splits["train"]),

@@ -6,7 +6,7 @@ are sure of everything, and the fusion would learn nothing of what they are wort
 
 import hashlib
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,21 +67,31 @@ class Views:
         whole: (N,) logits of the whole-face view, once for each version; NaN for pictures that show no face.
         unseen: the same of heads that have not seen the picture's source.
         native: what the native view says, once for each version.
+        novelty: (N,) of the faces, once for each version.
     """
 
     samples: list[Sample]
     whole: list[np.ndarray]
     unseen: list[np.ndarray]
     native: list[Native]
+    novelty: list[np.ndarray]
 
     @property
     def labels(self) -> np.ndarray:
         """(N,) int, 0 real, 1 fake."""
         return np.array([sample.label for sample in self.samples])
 
-    def inputs(self, version: int, *, unseen: bool) -> np.ndarray:
-        """(N, K) inputs of the fusion."""
-        whole, native = (self.unseen if unseen else self.whole)[version], self.native[version]
+    def rows(self, chosen: Sequence[int]) -> "Views":
+        """Some of the pictures, by their position."""
+        native = [Native(of.each[chosen], of.sides[chosen], of.judged[chosen]) for of in self.native]
+        whole, unseen, novelty = (
+            [table[chosen] for table in tables] for tables in (self.whole, self.unseen, self.novelty)
+        )
+        return Views([self.samples[i] for i in chosen], whole, unseen, native, novelty)
+
+    def inputs(self, version: int, whole: np.ndarray) -> np.ndarray:
+        """(N, K) inputs of the fusion, with (N,) logits of the whole face."""
+        native = self.native[version]
         parts = (torch.from_numpy(part) for part in (whole, native.each, native.sides))
         return np.asarray(fusion_inputs(*parts))
 
@@ -99,10 +109,12 @@ def fuse(data: Path, whole_run: Path, native_run: Path, out: Path) -> Path:
     Raises:
         DataError: a folder holds no such run, or `out` holds something already.
     """
-    if out.exists() and any(out.iterdir()):
+    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise DataError(f"{out} holds something already; choose another --out")
     config, network = load_views(whole_run, native_run)
-    views = both_views(data, config, network)
+    features = held_out.read(data, network.whole, config)
+    heads = held_out.folds(held_out.standardised(features)["train"], FOLDS)
+    views = both_views(features, heads, network, config)
     weight, bias = fit_fusion(views, known_to(native_run, views["train"].samples))
     with torch.no_grad():
         network.fusion.weight.copy_(torch.from_numpy(weight)[None])
@@ -111,10 +123,10 @@ def fuse(data: Path, whole_run: Path, native_run: Path, out: Path) -> Path:
     (out / "config.toml").write_text(to_toml(config), encoding="utf-8")
     splits = read_splits(data)
     hashes = {name: content_hash(fingerprints(rows)) for name, rows in splits.items() if rows}
-    teacher = [views["train"].inputs(view, unseen=False) @ weight + bias for view in (0, 1)]
+    teacher = [views["train"].inputs(view, views["train"].whole[view]) @ weight + bias for view in (0, 1)]
     save_file({"logits": torch.from_numpy(np.stack(teacher)).float()}, out / "teacher.safetensors")
     valid = views["valid"]
-    logits = [valid.inputs(view, unseen=False) @ weight + bias for view in (0, 1)]
+    logits = [valid.inputs(view, valid.whole[view]) @ weight + bias for view in (0, 1)]
     return finish(network, config, splits, hashes, out, name="two-views", valid=_scores(valid, logits))
 
 
@@ -127,22 +139,32 @@ def load_views(whole_run: Path, native_run: Path) -> tuple[Config, TwoViews]:
     return config, TwoViews(whole, native).eval()
 
 
-def both_views(data: Path, config: Config, network: TwoViews, folds: int = FOLDS) -> dict[str, Views]:
-    """What both views say of the train and the valid split, the whole-face view also of sources it has not seen."""
-    splits = held_out.read(data, network.whole, config)
+def both_views(
+    splits: dict[str, held_out.Rows], heads: Iterable[held_out.Head], network: TwoViews, config: Config
+) -> dict[str, Views]:
+    """What both views say of the train and the valid split.
+
+    Args:
+        splits: their features, see `held_out.read`.
+        heads: for some sources each, the head that has not seen them; together for all.
+        network: both trained views.
+        config: of the whole-face view.
+    """
     with torch.inference_mode():
-        whole = {split: [network.whole.classify(view).numpy() for view in rows.views] for split, rows in splits.items()}
+        whole = {name: [network.whole.classify(view).numpy() for view in rows.views] for name, rows in splits.items()}
+        novelty = {name: [network.whole.novelty(view).numpy() for view in rows.views] for name, rows in splits.items()}
     splits = held_out.standardised(splits)
-    unseen = {split: [np.zeros_like(logits) for logits in of_views] for split, of_views in whole.items()}
-    for sources, head in held_out.folds(splits["train"], folds):
-        for split, rows in splits.items():
+    unseen = {name: [np.zeros_like(logits) for logits in of_views] for name, of_views in whole.items()}
+    for sources, head in heads:
+        for name, rows in splits.items():
             chosen = np.isin(rows.sources, sources)
-            for logits, features in zip(unseen[split], rows.views, strict=True):
+            for logits, features in zip(unseen[name], rows.views, strict=True):
                 logits[chosen] = held_out.scores(head, features[torch.from_numpy(chosen)])
-    native = {
-        split: [native_view(network.native, rows.samples, config, v) for v in (0, 1)] for split, rows in splits.items()
-    }
-    return {split: Views(rows.samples, whole[split], unseen[split], native[split]) for split, rows in splits.items()}
+    found = {}
+    for name, rows in splits.items():
+        native = [native_view(network.native, rows.samples, config, version) for version in (0, 1)]
+        found[name] = Views(rows.samples, whole[name], unseen[name], native, novelty[name])
+    return found
 
 
 def native_view(network: NativeView, samples: Sequence[Sample], config: Config, view: int) -> Native:
@@ -201,11 +223,11 @@ def fit_fusion(views: dict[str, Views], known: set[str]) -> tuple[np.ndarray, fl
         if split == "train":
             fine &= np.array([s.label == 1 and s.source not in known for s in of_split.samples])
         for view in (0, 1):
-            inputs.append(of_split.inputs(view, unseen=True)[fine])
+            inputs.append(of_split.inputs(view, of_split.unseen[view])[fine])
             labels.append(of_split.labels[fine])
             weight += [sample for sample, keep in zip(of_split.samples, fine, strict=True) if keep]
     x, y = np.concatenate(inputs), np.concatenate(labels)
-    scale = x.std(0)
+    scale = np.maximum(x.std(0), 1e-6)  # crops that are all of one size have nothing in the last column
     model = LogisticRegression(C=1.0, max_iter=1000).fit(x / scale, y, weights(weight, "source"))
     return (model.coef_[0] / scale).astype(np.float32), float(model.intercept_[0])
 
@@ -217,6 +239,8 @@ def known_to(run: Path, samples: Sequence[Sample]) -> set[str]:
 
 
 def _load(run: Path, name: str) -> tuple[Config, Network]:
+    if not (run / "config.toml").exists():
+        raise DataError(f"{run} holds no run of `realface train`")
     config = make_config(read_toml(run / "config.toml"))
     if config.network != name:
         raise DataError(f"{run} is a run of the network {config.network}, not {name}")
@@ -228,11 +252,13 @@ def _load(run: Path, name: str) -> tuple[Config, Network]:
 def _scores(views: Views, logits: Sequence[np.ndarray]) -> Scores:
     """The fused logits of a split, both versions of it, as they are scored elsewhere."""
     parts = []
-    for of_view, native in zip(logits, views.native, strict=True):
+    for of_view, native, novelty in zip(logits, views.native, views.novelty, strict=True):
         fine = ~np.isnan(native.each[:, 0])
         kept = [sample for sample, keep in zip(views.samples, fine, strict=True) if keep]
         sources = np.array([sample.source for sample in kept])
         faceless = tuple(str(s.path) for s, keep in zip(views.samples, fine, strict=True) if not keep)
         sides = native.sides[fine].astype(int)
-        parts.append(Scores(views.labels[fine], of_view[fine], sources, sides, native.judged[fine], (), faceless))
+        parts.append(
+            Scores(views.labels[fine], of_view[fine], sources, sides, native.judged[fine], novelty[fine], (), faceless)
+        )
     return parts[0].joined(parts[1])

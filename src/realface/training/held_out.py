@@ -10,12 +10,14 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from ..data import Sample
 from ..data.layouts import fingerprints, read_splits
+from ..errors import DataError
 from ..networks.base import Network
 from .config import Config
 from .features import cached_features
 from .sources import weights
 
 L2 = 0.001
+Head = tuple[list[str], torch.Tensor]  # sources left out, and the head that has not seen them
 
 
 @dataclass
@@ -114,16 +116,25 @@ def scores(head: torch.Tensor, view: torch.Tensor) -> np.ndarray:
     return (view @ head[:-1] + head[-1]).numpy()
 
 
-def folds(train: Rows, count: int, l2: float = L2, spread: float = 0.0) -> Iterator[tuple[list[str], torch.Tensor]]:
+def folds(train: Rows, count: int, l2: float = L2, spread: float = 0.0) -> Iterator[Head]:
     """Groups of sources left out together, each with the head that has seen all others; 0: every source by itself.
 
     Args:
         train: standardised features.
-        count: how many groups.
+        count: how many groups, at most one for each source.
         l2, spread: see `fit`.
+
+    Raises:
+        DataError: without one of the groups, pictures of only one class are left.
     """
     names = sorted(set(train.sources.tolist()))
     readable = ~torch.isnan(train.views[0][:, 0]).numpy()
-    for fold in range(count or len(names)):
-        left_out = names[fold :: count or len(names)]
-        yield left_out, fit(train.where(readable & ~np.isin(train.sources, left_out)), l2, spread)
+    count = min(count or len(names), len(names))
+    for fold in range(count):
+        left_out = names[fold::count]
+        others = train.where(readable & ~np.isin(train.sources, left_out))
+        if set(others.labels.tolist()) != {0, 1}:
+            raise DataError(
+                f"without {', '.join(left_out) or 'pictures of no source'} there are not both classes in train"
+            )
+        yield left_out, fit(others, l2, spread)

@@ -1,6 +1,5 @@
 """`realface train`: labelled pictures in, a run folder with a detector in it out."""
 
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,7 +7,7 @@ import torch
 
 from ..data import Sample
 from ..data.layouts import content_hash, fingerprints, read_splits
-from ..errors import DataError
+from ..errors import ConfigError, DataError
 from ..evaluation.figures import curves_plot
 from ..networks import build
 from ..networks.base import Network
@@ -17,12 +16,10 @@ from .config import Config, read_toml, to_toml
 from .features import cached_features
 from .finish import finish
 from .fit import Task, fit
+from .memory import keep_freed_memory
 from .sources import Source
 from .taught import Taught
 from .twins import Twins
-
-log = logging.getLogger(__name__)
-HISTORY_SEED = 1_000_003  # of the random histories of validation pictures; training uses the run's own seed
 
 
 def train(data: Path, config: Config, run: Path, *, resume: bool = False) -> Path | None:
@@ -60,6 +57,7 @@ def train(data: Path, config: Config, run: Path, *, resume: bool = False) -> Pat
     except OSError as error:
         raise DataError(f"{run} cannot be made: {error.strerror}") from None
 
+    keep_freed_memory()
     torch.manual_seed(config.seed)
     network = build(
         config.network,
@@ -101,6 +99,10 @@ def _source(
     network: Network, config: Config, splits: dict[str, list[Sample]], split: str, views: Sequence[int]
 ) -> Source | Twins:
     samples = splits[split]
+    if config.freeze and (network.window or config.teacher):
+        raise ConfigError(
+            "with freeze, features of whole pictures are learned from: neither windows nor a teacher's versions"
+        )
     if network.window:
         pairs = read_splits(config.pairs)[split] if config.pairs else []
         return Twins(samples, pairs, network.input_size, config.framing)

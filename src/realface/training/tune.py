@@ -65,6 +65,8 @@ def tune(
     """
     if find(config.network).window:
         raise ConfigError(f"{config.network} learns from pairs, of which no source can be left out; it cannot be tuned")
+    if config.teacher:
+        raise ConfigError("a teacher knows the sources that tuning leaves out; tune without one")
     if not resume and (out / "trials.csv").exists():
         raise DataError(f"{out} holds a search already; add --resume to go on with it, or choose another --out")
     if resume and not storage and not (out / "study.db").exists():

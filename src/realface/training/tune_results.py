@@ -11,6 +11,7 @@ from typing import Any
 import matplotlib
 import numpy as np
 import optuna
+from optuna.distributions import CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from ..paths import write_whole
@@ -18,6 +19,7 @@ from .config import Config, to_toml
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
+from matplotlib.ticker import NullFormatter
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 MEANINGFUL = 8  # complete trials, before it is said which setting matters
@@ -114,15 +116,16 @@ def _slices_plot(trials: Sequence[FrozenTrial], names: Sequence[str], out: Path)
     figure, axes = plt.subplots(1, len(names), figsize=(2.6 * len(names), 3), sharey=True, layout="constrained")
     for axis, name in zip(axes, names, strict=True):
         values: list[Any] = [trial.params[name] for trial in trials]
-        where = trials[0].distributions[name]
-        if isinstance(where, optuna.distributions.CategoricalDistribution):
+        where: Any = trials[0].distributions[name]
+        if isinstance(where, CategoricalDistribution):
             order: list[Any] = sorted(where.choices, key=lambda choice: (choice is not None, choice))
             values = [order.index(value) for value in values]
             axis.set_xticks(range(len(order)), ["own" if choice is None else str(choice) for choice in order])
             axis.set_xlim(-0.5, len(order) - 0.5)
             axis.tick_params(axis="x", rotation=45)
-        elif name == "learning_rate":
-            axis.set_xscale("log")
+        else:
+            axis.set(xscale="log" if where.log else "linear", xlim=(where.low, where.high))
+            axis.xaxis.set_minor_formatter(NullFormatter())
         axis.plot(values, [trial.value for trial in trials], "o", alpha=0.6)
         axis.set(title=name.replace("_", " "))
     axes[0].set(ylabel="AUC on sources left out")

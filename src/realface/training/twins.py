@@ -128,7 +128,7 @@ def _by_pair(pairs: Sequence[Sample], first: int) -> list[list[list[int]]]:
         rows.insert(0 if sample.label == 0 else len(rows), row)
     found: dict[str, list[list[int]]] = {}
     for rows in names.values():
-        if len(rows) > 1:
+        if [pairs[row - first].label for row in (rows[0], rows[-1])] == [0, 1]:  # neither without the other
             found.setdefault(pairs[rows[0] - first].source, []).append(rows)
     return list(found.values())
 
