@@ -60,7 +60,10 @@ def compared() -> str:
         "congress-225x275": "official portraits (congress) called fake",
         "all": "all sources: AUC, accuracy",
     }
-    lines = [f"| on the test split | {' | '.join(f'`{name}`' for name in detectors)} |", f"|---|{'--:|' * len(detectors)}"]
+    lines = [
+        f"| on the test split | {' | '.join(f'`{name}`' for name in detectors)} |",
+        f"|---|{'--:|' * len(detectors)}",
+    ]
     for source, text in sources.items():
         rows = [figures[source] for figures in detectors.values()]
         both = rows[0]["auc"] is not None
@@ -103,6 +106,8 @@ def speed() -> str:
     for name, row in result["rows"].items():
         cells = [f"{row[b][key]:g}" for b in ("1", "16") for key in ("images_per_second", "ratio_to_keras")]
         lines.append(f"| {name} | {' | '.join(cells)} |")
+    faces = ", ".join(f"`{name}` {ms:.0f} ms" for name, ms in result.get("milliseconds_on_one_core", {}).items())
+    lines += ["", f"A face that is cut already, on one core: {faces}."] if faces else []
     versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
     return "\n".join([*lines, "", f"`{result['command']}` on {result['machine']}; {versions}."])
 

@@ -11,7 +11,8 @@ import torch
 from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
 from torch import Tensor, nn
 
-from ..card import KEY, Card
+from ..card import KEY, Card, Preprocessing
+from ..faces import Framing
 from ..networks.base import Network
 
 OPSET = 20
@@ -42,6 +43,11 @@ class _Both(_Graph):
 
 def _in_unit(pixels: Tensor) -> Tensor:
     return pixels.movedim(-1, -3).float() / 255
+
+
+def preprocessing(network: Network, framing: Framing) -> Preprocessing:
+    """What a network is to be given."""
+    return Preprocessing(network.input_size if network.sees_face else 0, framing, window=network.window)
 
 
 def export(network: Network, card: Card) -> bytes:

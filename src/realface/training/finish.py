@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from .. import __version__
-from ..card import Card, Policy, Preprocessing
+from ..card import Card, Policy
 from ..data import Sample
 from ..degrade import random_history
 from ..detector import Detector
@@ -19,7 +19,7 @@ from ..networks.base import Network
 from ..paths import write_whole
 from .calibrate import fit_calibration, set_thresholds
 from .config import Config
-from .export import export, with_card
+from .export import export, preprocessing, with_card
 
 log = logging.getLogger(__name__)
 NOVEL = 0.002
@@ -51,9 +51,8 @@ def finish(
         name: of the network, where it is not that of `config`.
         valid: what the network says of the valid split, where that is known; else the exported graph is asked.
     """
-    size = network.input_size if network.sees_face else 0
-    preprocessing = Preprocessing(size, config.framing, window=network.window)
-    card = Card(run.resolve().name, __version__, name or config.network, preprocessing, licence=config.licence)
+    given = preprocessing(network, config.framing)
+    card = Card(run.resolve().name, __version__, name or config.network, given, licence=config.licence)
     graph = export(network, card)
     scores = valid or _valid(Detector(graph), splits["valid"], config)
     novel_from = float(np.quantile(scores.novelty, 1 - NOVEL)) if network.measures_novelty else None

@@ -16,7 +16,7 @@ from filelock import FileLock
 from safetensors.torch import save_file
 from sklearn.linear_model import LogisticRegression
 
-from ..card import Card, Preprocessing
+from ..card import Card
 from ..data import Sample
 from ..data.crops import read_face
 from ..data.layouts import content_hash, fingerprints, read_splits
@@ -34,7 +34,7 @@ from ..progress import track
 from . import held_out
 from .checkpoint import load_weights
 from .config import Config, make_config, read_toml, to_toml
-from .export import export
+from .export import export, preprocessing
 from .finish import finish
 from .sources import weights
 from .train import sources_of
@@ -169,7 +169,7 @@ def both_views(
 
 def native_view(network: NativeView, samples: Sequence[Sample], config: Config, view: int) -> Native:
     """What the native view says of pictures as they are (view 0) or after their random history, cached on disk."""
-    data = export(network, Card("native", "", "native", Preprocessing(0, config.framing, window=network.window)))
+    data = export(network, Card("native", "", "native", preprocessing(network, config.framing)))
     strength = config.degradations if view else 0.0
     lines = [hashlib.sha256(data).hexdigest(), *fingerprints(samples), config.framing, str(strength), str(config.seed)]
     path = cache_dir("windows") / f"{hashlib.sha256('|'.join(lines).encode()).hexdigest()[:24]}-{view}.npy"

@@ -102,7 +102,8 @@ class _Windows(Dataset[tuple[Tensor, Tensor] | None]):
             same = np.random.default_rng((*self.seed, position, 1))  # both go through the same
             window = faces.window(degrade.random_history(picture, same, strength), self.source.size, *same.random(2))
             pixels.append(torch.from_numpy(window.copy()).permute(2, 0, 1))
-        return torch.stack(pixels), torch.tensor(rows)
+        untouched = torch.equal(*pixels)  # by an edit of another part of the face: that is no fake
+        return torch.stack(pixels), torch.tensor((rows[0], rows[0]) if untouched else rows)
 
 
 def _collate(items: list[tuple[Tensor, Tensor] | None]) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,259 @@
+"""Learning from a larger detector: softer targets, for the very versions of the pictures that it has judged."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+from test_training import Tiny
+from torch import Tensor, nn
+
+from realface import Detector
+from realface.data import Sample
+from realface.data.crops import network_input, read_face
+from realface.data.layouts import fingerprints, read_splits
+from realface.errors import ConfigError, DataError
+from realface.networks import NETWORKS
+from realface.networks.base import Network
+from realface.training.checkpoint import SafeCheckpoints, load_weights
+from realface.training.config import Config, make_config
+from realface.training.features import cached_features
+from realface.training.taught import Taught
+from realface.training.train import train
+
+COUNT = 8
+
+
+class Raw(Network):
+    """Features that are the pixels themselves."""
+
+    input_size = 32
+
+    def features(self, pixels: Tensor) -> Tensor:
+        return pixels.flatten(1)
+
+
+@pytest.fixture(autouse=True)
+def tiny(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(NETWORKS, "tiny", Tiny)
+    monkeypatch.setenv("REALFACE_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def samples(tmp_path: Path) -> list[Sample]:
+    """As many real as fake pictures to train on, and a few to validate."""
+    rng = np.random.default_rng(1)
+    for split, count in {"train": COUNT, "valid": 4}.items():
+        for label in ("real", "fake"):
+            (tmp_path / "data" / split / label).mkdir(parents=True)
+            for i in range(count // 2):
+                level = 70 if label == "real" else 180
+                pixels = rng.normal(level, 30, (60, 52, 3)).clip(0, 255).astype(np.uint8)
+                Image.fromarray(pixels).save(tmp_path / "data" / split / label / f"{i}.png")
+    return read_splits(tmp_path / "data")["train"]
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Config:
+    return make_config({"network": "tiny", "teacher": str(tmp_path / "teacher"), "seed": 5, "epochs": 1})
+
+
+def teach(config: Config, logits: np.ndarray) -> None:
+    Path(config.teacher).mkdir(exist_ok=True)
+    save_file({"logits": torch.from_numpy(logits.astype(np.float32))}, Path(config.teacher) / "teacher.safetensors")
+
+
+def drawn(taught: Taught, config: Config, epochs: int) -> list[tuple[np.ndarray, int]]:
+    """The pictures and row numbers of some epochs."""
+    found = []
+    for epoch in range(epochs):
+        for pixels, rows in taught.drawn(config, epoch):
+            found += zip(pixels.permute(0, 2, 3, 1).numpy(), rows.tolist(), strict=True)
+    return found
+
+
+def test_a_target_is_half_the_label_and_half_what_the_teacher_says(samples: list[Sample], config: Config) -> None:
+    logits = np.random.default_rng(0).normal(0, 3, (2, COUNT))
+    teach(config, logits)
+    got = Taught(samples, config, 32).labels_of(torch.arange(2 * COUNT))
+    labels = np.array([s.label for s in samples])
+    wanted = (labels + 1 / (1 + np.exp(-logits))) / 2
+    assert got.numpy() == pytest.approx(wanted.flatten(), abs=1e-6)
+
+
+def test_both_versions_are_drawn_but_for_what_the_teacher_saw_no_face_in(samples: list[Sample], config: Config) -> None:
+    logits = np.zeros((2, COUNT))
+    logits[:, 2] = logits[1, 5] = np.nan
+    teach(config, logits)
+    taught = Taught(samples, config, 32)
+    rows = [row for _, row in drawn(taught, config, 30)]
+    assert len(rows) == 30 * COUNT
+    assert set(rows) == set(range(2 * COUNT)) - {2, COUNT + 2, COUNT + 5}
+    assert taught.labels_of(torch.arange(2 * COUNT)).isfinite().all()
+
+
+def test_classes_are_drawn_the_same(samples: list[Sample], config: Config) -> None:
+    uneven = [s for s in samples if s.label == 1] + [s for s in samples if s.label == 0][:1]
+    teach(config, np.zeros((2, len(uneven))))
+    rows = [row % len(uneven) for _, row in drawn(Taught(uneven, config, 32), config, 40)]
+    assert np.mean([uneven[row].label for row in rows]) == pytest.approx(0.5, abs=0.1)
+
+
+def test_an_epoch_repeats_itself_and_no_other(samples: list[Sample], config: Config) -> None:
+    teach(config, np.zeros((2, COUNT)))
+    taught = Taught(samples, config, 32)
+    (first, rows), (again, same_rows) = (next(iter(taught.drawn(config, 3))) for _ in range(2))
+    assert torch.equal(first, again)
+    assert torch.equal(rows, same_rows)
+    assert not torch.equal(rows, next(iter(taught.drawn(config, 4)))[1])
+
+
+@pytest.mark.parametrize("degradations", [0.0, 1.0])
+def test_the_pictures_are_those_the_teacher_has_judged(
+    samples: list[Sample], config: Config, degradations: float
+) -> None:
+    """The cached features that a teacher's logits are made of, against what the pupil is given, mirrored or not."""
+    config = replace(config, degradations=degradations)
+    teach(config, np.zeros((2, COUNT)))
+    seen = [
+        cached_features(
+            Raw(),
+            samples,
+            fingerprints(samples),
+            view=view,
+            framing=config.framing,
+            strength=config.degradations,
+            seed=config.seed,
+            workers=0,
+        )
+        for view in (0, 1)
+    ]
+    judged = np.concatenate(seen).reshape(2 * COUNT, 3, 32, 32).transpose(0, 2, 3, 1).astype(np.float32) * 255
+    ways = set()
+    for pixels, row in drawn(Taught(samples, config, 32), config, 12):
+        version, number = divmod(row, COUNT)
+        crop = read_face(samples[number].path, config.framing).pixels
+        wanted = network_input(crop, 32, degradations if version else 0.0, (config.seed, version, number))
+        assert np.abs(judged[row] - wanted).max() < 0.2  # features are kept in half precision
+        mirrored = not np.array_equal(pixels, wanted)
+        assert np.array_equal(pixels[:, ::-1] if mirrored else pixels, wanted)
+        ways.add((version, mirrored))
+    assert len(ways) == 4
+    assert np.array_equal(seen[0], seen[1]) is (degradations == 0)
+
+
+@pytest.mark.parametrize("shape", [(2, COUNT + 1), (2, COUNT - 1), (1, COUNT), (2 * COUNT,)])
+def test_a_teacher_of_other_pictures_is_refused(samples: list[Sample], config: Config, shape: tuple[int, ...]) -> None:
+    teach(config, np.zeros(shape))
+    with pytest.raises(DataError, match="other pictures"):
+        Taught(samples, config, 32)
+
+
+def test_what_is_no_teacher_is_refused(samples: list[Sample], config: Config) -> None:
+    path = Path(config.teacher) / "teacher.safetensors"
+    with pytest.raises(DataError, match="realface fuse"):
+        Taught(samples, config, 32)
+    path.parent.mkdir()
+    for content in (b"", b"\x80\x04pickle"):
+        path.write_bytes(content)
+        with pytest.raises(DataError, match="realface fuse"):
+            Taught(samples, config, 32)
+    save_file({"other": torch.zeros(2, COUNT)}, path)
+    with pytest.raises(DataError, match="realface fuse"):
+        Taught(samples, config, 32)
+
+
+def test_a_run_learns_from_its_teacher(samples: list[Sample], config: Config, tmp_path: Path) -> None:
+    """The teacher holds all for real; so sure is it that the pupil is of two minds even where the label says fake."""
+    teach(config, np.full((2, COUNT), -30.0))
+    config = replace(config, epochs=12, degradations=0.0, patience=0, weight_decay=0.0)
+    logits = {}
+    for name, teacher in {"taught": config.teacher, "untaught": ""}.items():
+        made = train(tmp_path / "data", replace(config, teacher=teacher), tmp_path / name)
+        assert made is not None
+        fakes = [np.asarray(Image.open(s.path)) for s in samples if s.label == 1]
+        logits[name] = Detector.load(made).logits([fake[:52] for fake in fakes]).mean()
+    assert logits["taught"] < logits["untaught"] / 2
+
+
+def test_a_teacher_is_not_learned_from_with_a_frozen_trunk(
+    samples: list[Sample], config: Config, tmp_path: Path
+) -> None:
+    teach(config, np.zeros((2, COUNT)))
+    with pytest.raises(ConfigError, match="freeze"):
+        train(tmp_path / "data", replace(config, freeze=True), tmp_path / "run")
+    assert not (tmp_path / "run" / "config.toml").exists()
+
+
+# --- Weights to start from ------------------------------------------------------------------------------------------
+
+
+class Wider(Tiny):
+    """The same layers, one of them wider."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trunk = nn.Conv2d(3, 5, 1)
+        self.head = nn.Sequential(nn.Dropout(0.1), nn.Linear(5, 1))
+
+
+class Deeper(Tiny):
+    """The same layers and one more."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trunk.add_module("more", nn.Conv2d(4, 4, 1))
+
+
+class Headless(Raw):
+    """No layer at all."""
+
+
+def keep(network: nn.Module, run: Path, only: str = "") -> Path:
+    """The best checkpoint of a run, of the layers whose names begin with `only`."""
+    state = {f"network.{name}": value for name, value in network.state_dict().items() if name.startswith(only)}
+    SafeCheckpoints().save_checkpoint({"state_dict": state}, run / "checkpoints" / "best.safetensors")
+    return run
+
+
+def test_all_weights_of_a_run_are_taken(tmp_path: Path) -> None:
+    trained, fresh = Tiny(), Tiny()
+    load_weights(fresh, keep(trained, tmp_path))
+    for name, value in trained.state_dict().items():
+        assert torch.equal(fresh.state_dict()[name], value)
+
+
+def test_a_trunk_that_the_run_did_not_keep_stays(tmp_path: Path) -> None:
+    trained, fresh = Tiny(), Tiny()
+    trunk = fresh.trunk.weight.clone()
+    load_weights(fresh, keep(trained, tmp_path, "head."))
+    assert torch.equal(fresh.head[1].weight, trained.head[1].weight)
+    assert torch.equal(fresh.trunk.weight, trunk)
+
+
+@pytest.mark.parametrize(
+    ("stored", "network"), [(Tiny, Wider), (Wider, Tiny), (Deeper, Tiny), (Headless, Tiny), (Tiny, Headless)]
+)
+def test_weights_of_other_layers_are_refused(stored: type[Network], network: type[Network], tmp_path: Path) -> None:
+    run = keep(stored(), tmp_path)
+    with pytest.raises(DataError, match="weights of another network"):
+        load_weights(network(), run)
+
+
+def test_a_run_without_weights_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="not a checkpoint"):
+        load_weights(Tiny(), tmp_path)
+
+
+def test_a_run_starts_from_the_weights_of_another(samples: list[Sample], tmp_path: Path) -> None:
+    config = make_config({"network": "tiny", "epochs": 1, "learning_rate": 1e-12, "weight_decay": 0.0})
+    trained = Tiny()
+    made = train(tmp_path / "data", replace(config, start=str(keep(trained, tmp_path / "old"))), tmp_path / "run")
+    assert made is not None
+    crop = np.asarray(Image.open(samples[0].path))[:52]
+    with torch.inference_mode():
+        pixels = torch.from_numpy(network_input(crop, 32, 0.0, ())).permute(2, 0, 1)[None].float() / 255
+        assert Detector.load(made).logits([crop])[0] == pytest.approx(float(trained.eval()(pixels)), abs=1e-3)
