@@ -21,6 +21,7 @@ from realface.networks.base import Network
 from realface.training.checkpoint import SafeCheckpoints, load_weights
 from realface.training.config import Config, make_config
 from realface.training.features import cached_features
+from realface.training.fit import Task
 from realface.training.taught import Taught
 from realface.training.train import train
 
@@ -166,17 +167,22 @@ def test_what_is_no_teacher_is_refused(samples: list[Sample], config: Config) ->
         Taught(samples, config, 32)
 
 
-def test_a_run_learns_from_its_teacher(samples: list[Sample], config: Config, tmp_path: Path) -> None:
-    """The teacher holds all for real; so sure is it that the pupil is of two minds even where the label says fake."""
+def test_only_training_is_taught(
+    samples: list[Sample], config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tasks: list[Task] = []
+
+    def stopped(task: Task, run: Path, *, resume: bool) -> bool:
+        tasks.append(task)
+        return False
+
+    monkeypatch.setattr("realface.training.train.fit", stopped)
     teach(config, np.full((2, COUNT), -30.0))
-    config = replace(config, epochs=12, degradations=0.0, patience=0, weight_decay=0.0)
-    logits = {}
-    for name, teacher in {"taught": config.teacher, "untaught": ""}.items():
-        made = train(tmp_path / "data", replace(config, teacher=teacher), tmp_path / name)
-        assert made is not None
-        fakes = [np.asarray(Image.open(s.path)) for s in samples if s.label == 1]
-        logits[name] = Detector.load(made).logits([fake[:52] for fake in fakes]).mean()
-    assert logits["taught"] < logits["untaught"] / 2
+    assert train(tmp_path / "data", config, tmp_path / "run") is None
+    (task,) = tasks
+    taught = sorted(task.train_source.labels_of(torch.arange(COUNT)).tolist())
+    assert taught == pytest.approx([0.0] * 4 + [0.5] * 4, abs=1e-6)
+    assert sorted(task.valid_source.labels_of(torch.arange(4)).tolist()) == [0, 0, 1, 1]
 
 
 def test_a_teacher_is_not_learned_from_with_a_frozen_trunk(
@@ -248,12 +254,15 @@ def test_a_run_without_weights_is_refused(tmp_path: Path) -> None:
         load_weights(Tiny(), tmp_path)
 
 
-def test_a_run_starts_from_the_weights_of_another(samples: list[Sample], tmp_path: Path) -> None:
-    config = make_config({"network": "tiny", "epochs": 1, "learning_rate": 1e-12, "weight_decay": 0.0})
-    trained = Tiny()
-    made = train(tmp_path / "data", replace(config, start=str(keep(trained, tmp_path / "old"))), tmp_path / "run")
+def test_a_run_starts_from_the_weights_of_another(samples: list[Sample], config: Config, tmp_path: Path) -> None:
+    trained = Tiny().eval()
+    with torch.no_grad():
+        for parameter, value in zip(trained.parameters(), (1.0, 0.0, 1.0, -6.0), strict=True):
+            parameter.fill_(value)  # 4 (red + green + blue) - 6: a bright picture is a fake
+    teach(config, np.zeros((2, COUNT)))
+    config = replace(config, start=str(keep(trained, tmp_path / "old")), learning_rate=1e-12)
+    made = train(tmp_path / "data", config, tmp_path / "run")
     assert made is not None
-    crop = np.asarray(Image.open(samples[0].path))[:52]
-    with torch.inference_mode():
-        pixels = torch.from_numpy(network_input(crop, 32, 0.0, ())).permute(2, 0, 1)[None].float() / 255
-        assert Detector.load(made).logits([crop])[0] == pytest.approx(float(trained.eval()(pixels)), abs=1e-3)
+    crop = read_face(samples[0].path, config.framing).pixels
+    logit = 4 * network_input(crop, 32, 0.0, ()).mean((0, 1)).sum() / 255 - 6
+    assert Detector.load(made).logits([crop])[0] == pytest.approx(logit, abs=1e-3)

@@ -164,12 +164,14 @@ def fit(task: Task, run: Path, *, resume: bool) -> bool:
     config, folder = task.config, run / "checkpoints"
     last, best_path = folder / "last.safetensors", folder / "best.safetensors"
     ModelCheckpoint.FILE_EXTENSION = ".safetensors"
-    best = ModelCheckpoint(folder, "best", monitor="valid_loss", enable_version_counter=False)
+    # A window may hold no trace at all: being less sure of such ones lowers the loss, but finds no more fakes.
+    measure, mode = ("valid_auc", "max") if task.network.window else ("valid_loss", "min")
+    best = ModelCheckpoint(folder, "best", monitor=measure, mode=mode, enable_version_counter=False)
     newest = ModelCheckpoint(folder, "last", monitor=None, enable_version_counter=False, every_n_epochs=1)
     journal = _Journal(run / "metrics.csv")
     callbacks: list[pl.Callback] = [journal, best, newest]
     if config.patience:
-        callbacks.append(EarlyStopping("valid_loss", patience=config.patience))
+        callbacks.append(EarlyStopping(measure, mode=mode, patience=config.patience))
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     pl.seed_everything(config.seed, workers=True, verbose=False)
     trainer = pl.Trainer(
