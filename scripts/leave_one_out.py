@@ -4,15 +4,18 @@
 
 Uses the cached features of `realface train` and `realface fuse` (computing them where they are missing). For every
 group of sources of the train split (--folds groups; 0: each by itself, which is slower and easier) a head and a fusion
-are fitted to all others, and the train and valid pictures of the sources left out are judged. Fakes count as found over
-the score that calls 5 % of the other sources' real validation faces fake, real ones as accused over the score that does
-so for 1 %; both as they are and after one random history. The native view is one network throughout: of the fakes of
-this data set it was trained on those of its `sources` only, so these are marked as known to it.
+are fitted to all others, and the train and valid pictures of the sources left out are judged, as they are and after one
+random history. Fakes count as found over the score that calls 5 % of the real faces left out fake (sources weighing by
+the square root of their size), real ones as accused over the score that does so for 1 % of the other sources' real
+validation faces, both versions together, as a shipped threshold would be set. The native view is one network
+throughout; of the fakes of this data set it was trained on those of its `sources` only, marked as known to it.
 """
 
 import argparse
 import json
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -22,55 +25,73 @@ from realface.training.fuse import Views, both_views, fit_fusion, known_to, load
 
 FOUND_AT, ACCUSED_AT = 0.05, 0.01
 VIEWS = ("whole", "native", "fused")
-Result = dict[str, float | int | bool]
+HOW = ("clean", "degraded")
+Result = dict[str, float | int]
 Score = Callable[[str, int], np.ndarray]  # split, version -> (N,) logits
 
 
-def judge(views: dict[str, Views], score: Score, left_out: list[str]) -> dict[str, Result]:
-    """Found and accused shares of each of some sources by scores that have seen none of them."""
-    valid = views["valid"]
-    others = ~np.isin([s.source for s in valid.samples], left_out) & (valid.labels == 0)
-    reals = np.concatenate([score("valid", version)[others] for version in (0, 1)])
-    reals = reals[~np.isnan(reals)]
-    results: dict[str, Result] = {source: {} for source in left_out}
-    for source, result in results.items():
-        for label, name, share in ((1, "found", FOUND_AT), (0, "accused", ACCUSED_AT)):
-            threshold = np.quantile(reals, 1 - share)
-            for version, how in enumerate(("clean", "degraded")):
-                parts = []
-                for split, of_split in views.items():
-                    these = np.array([s.source == source for s in of_split.samples]) & (of_split.labels == label)
-                    parts.append(score(split, version)[these])
-                scores = np.concatenate(parts)
-                scores = scores[~np.isnan(scores)]
-                if len(scores):
-                    result[f"{name}_pictures"] = len(scores)
-                    result[f"{name}_{how}"] = round(float((scores > threshold).mean()), 4)
-    return results
+@dataclass
+class Unseen:
+    """What one view says of pictures whose source it has not seen, gathered over the groups left out.
+
+    Attributes:
+        rows: source, label, version and score of each picture; whether the score is over that group's threshold for
+            accusing.
+    """
+
+    rows: list[tuple[str, int, int, float, bool]] = field(default_factory=list)
+
+    def add(self, views: dict[str, Views], score: Score, left_out: list[str]) -> None:
+        valid = views["valid"]
+        others = ~np.isin([s.source for s in valid.samples], left_out) & (valid.labels == 0)
+        reals = np.concatenate([score("valid", version)[others] for version in (0, 1)])
+        accused_from = np.nanquantile(reals, 1 - ACCUSED_AT)
+        for split, of_split in views.items():
+            for version in (0, 1):
+                for sample, logit in zip(of_split.samples, score(split, version), strict=True):
+                    if sample.source in left_out and not np.isnan(logit):
+                        row = (sample.source, sample.label, version, float(logit), bool(logit > accused_from))
+                        self.rows.append(row)
+
+    def shares(self) -> dict[str, Result]:
+        """Found and accused, by source."""
+        found_from = [self._found_from(version) for version in (0, 1)]
+        results: dict[str, Result] = {}
+        for source, label, version in sorted({row[:3] for row in self.rows}):
+            these = [row for row in self.rows if row[:3] == (source, label, version)]
+            what = "found" if label else "accused"
+            over = [row[3] > found_from[version] if label else row[4] for row in these]
+            result = results.setdefault(source, {})
+            result[f"{what}_{HOW[version]}"] = round(float(np.mean(over)), 4)
+            result[f"{what}_pictures"] = len(these)
+        return results
+
+    def _found_from(self, version: int) -> float:
+        reals = [(row[3], row[0]) for row in self.rows if row[1] == 0 and row[2] == version]
+        scores = np.array([score for score, _ in reals])
+        sizes = Counter(source for _, source in reals)
+        weight = np.array([sizes[source] ** -0.5 for _, source in reals])
+        order = np.argsort(-scores)
+        share = np.cumsum(weight[order]) / weight.sum()
+        return float(scores[order][np.searchsorted(share, FOUND_AT)])
 
 
 def means(sources: dict[str, Result]) -> dict[str, float]:
     """Each share, as the mean over the sources that have it."""
-    shares = [f"{name}_{how}" for name in ("found", "accused") for how in ("clean", "degraded")]
+    shares = [f"{name}_{how}" for name in ("found", "accused") for how in HOW]
     return {
         share: round(float(np.mean([row[share] for row in sources.values() if share in row])), 4) for share in shares
     }
 
 
-def leave_out(
-    views: dict[str, Views],
-    features: dict[str, held_out.Rows],
-    head: held_out.Head,
-    known: set[str],
-) -> dict[str, dict[str, Result]]:
-    """For each view and their fusion, what it says of the sources the head has not seen."""
+def scores_of(views: dict[str, Views], features: dict[str, held_out.Rows], head: held_out.Head) -> dict[str, Score]:
+    """How each view and their fusion score pictures, none having seen the sources left out."""
     left_out, weights = head
 
     def without(of_split: Views) -> Views:
-        keep = [i for i, sample in enumerate(of_split.samples) if sample.source not in left_out]
-        return of_split.rows(keep)
+        return of_split.rows([i for i, sample in enumerate(of_split.samples) if sample.source not in left_out])
 
-    slopes, bias = fit_fusion({split: without(of_split) for split, of_split in views.items()}, known)
+    slopes, bias = fit_fusion(without(views["valid"]))
 
     def whole(split: str, version: int) -> np.ndarray:
         return held_out.scores(weights, features[split].views[version])
@@ -81,7 +102,7 @@ def leave_out(
     def fused(split: str, version: int) -> np.ndarray:
         return views[split].inputs(version, whole(split, version)) @ slopes + bias
 
-    return {name: judge(views, score, left_out) for name, score in zip(VIEWS, (whole, native, fused), strict=True)}
+    return {"whole": whole, "native": native, "fused": fused}
 
 
 def main() -> None:
@@ -99,18 +120,19 @@ def main() -> None:
     heads = list(held_out.folds(features["train"], options.folds, options.l2))
     views = both_views(raw, heads, network, config)
     known = known_to(options.native, views["train"].samples)
-    found: dict[str, dict[str, Result]] = {name: {} for name in VIEWS}
+    unseen = {name: Unseen() for name in VIEWS}
     for head in heads:
-        for name, some in leave_out(views, features, head, known).items():
-            found[name] |= some
+        for name, score in scores_of(views, features, head).items():
+            unseen[name].add(views, score, head[0])
         print(f"left out: {', '.join(head[0])}", flush=True)
+    found = {name: of_view.shares() for name, of_view in unseen.items()}
     result = {
         "command": f"python scripts/leave_one_out.py DATA --folds {options.folds} --l2 {options.l2}",
         "folds": options.folds,
         "l2": options.l2,
         "known_to_native": sorted(known),
         "mean": {name: means(sources) for name, sources in found.items()},
-        "sources": {name: dict(sorted(sources.items())) for name, sources in found.items()},
+        "sources": found,
     }
     print(json.dumps(result["mean"], indent=1))
     options.out.write_text(json.dumps(result, indent=1) + "\n")

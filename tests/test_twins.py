@@ -120,6 +120,12 @@ class TestTheSame:
             assert min(axis) < 5
             assert max(axis) > 27
 
+    def test_a_window_that_an_edit_left_as_it_was_is_real_twice(self, tmp_path: Path) -> None:
+        edited = texture(1)
+        edited[:, 40:] = plain(0)[:, 40:]
+        found = drawn(Twins([], pair(tmp_path, "x", texture(1), edited), 32, "face"), 60)
+        assert {(torch.equal(*windows), *rows) for windows, rows in found} == {(True, 1, 1), (False, 1, 0)}
+
 
 class TestBlends:
     def test_a_third_of_the_reconstructions_are_mixed_half_and_half(self, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from skimage.data import astronaut
 
 from realface import Detector, DetectorError, faces
 from realface.card import KEY, Calibration, Card, Preprocessing, Thresholds
+from realface.detector import CHANGES
 
 GRID = [(top, left) for top in (0, 12, 24) for left in (0, 12, 24)]
 """Corners of the nine windows of 16 pixels on a crop of 40."""
@@ -24,39 +25,33 @@ def ramp(height: int, width: int | None = None) -> np.ndarray:
     return np.stack([y, x, y ^ x], -1).astype(np.uint8)
 
 
-def views_detector(
-    size: int, window: int, *, card: Preprocessing | None = None, kind: int = TensorProto.FLOAT, **more: Any
-) -> bytes:
-    """A detector file whose logit is what its views say, by their brightness, plus a thousandth of the crop's side.
+def views_detector(size: int, window: int, *, card: Preprocessing | None = None, **more: Any) -> bytes:
+    """A detector file whose logit is what its views say, by their brightness: (mean of all samples - 127.5) / 16 each.
 
-    Each view says (mean of all samples - 127.5) / 16; `evidence`, 3 x 3, is what each of the nine windows adds.
+    With windows it also gives `evidence`, 3 x 3: what each of them adds.
 
     Args:
-        size, window: of the graph's inputs; 0 leaves them away.
+        size, window: of the graph's inputs; 0 leaves one away.
         card: the preprocessing that is promised, where it is another.
-        kind: the type of `side`.
         more: entries of the card.
     """
     inputs, nodes, views = [], [], []
+    outputs = [helper.make_tensor_value_info("logit", TensorProto.FLOAT, ["n"])]
     if size:
         inputs.append(helper.make_tensor_value_info("pixels", TensorProto.UINT8, ["n", size, size, 3]))
         nodes += brightness("pixels", "whole_axes", "of_whole")
         views.append("of_whole")
     if window:
         inputs.append(helper.make_tensor_value_info("windows", TensorProto.UINT8, ["n", 9, window, window, 3]))
-        inputs.append(helper.make_tensor_value_info("side", kind, ["n"]))
+        outputs.append(helper.make_tensor_value_info("evidence", TensorProto.FLOAT, ["n", 3, 3]))
         nodes += [
             *brightness("windows", "window_axes", "each"),
             helper.make_node("ReduceMean", ["each", "one"], ["of_windows"], keepdims=0),
-            helper.make_node("Cast", ["side"], ["float_side"], to=TensorProto.FLOAT),
-            helper.make_node("Div", ["float_side", "thousand"], ["of_side"]),
             helper.make_node("Div", ["each", "nine"], ["shares"]),
             helper.make_node("Reshape", ["shares", "grid"], ["evidence"]),
         ]
-        views += ["of_windows", "of_side"]
+        views.append("of_windows")
     nodes.append(helper.make_node("Sum", views, ["logit"]))
-    outputs = [helper.make_tensor_value_info("logit", TensorProto.FLOAT, ["n"])]
-    outputs += [helper.make_tensor_value_info("evidence", TensorProto.FLOAT, ["n", 3, 3])] if window else []
     constants = [
         helper.make_tensor("whole_axes", TensorProto.INT64, [3], [1, 2, 3]),
         helper.make_tensor("window_axes", TensorProto.INT64, [3], [2, 3, 4]),
@@ -65,7 +60,6 @@ def views_detector(
         helper.make_tensor("middle", TensorProto.FLOAT, [], [127.5]),
         helper.make_tensor("unit", TensorProto.FLOAT, [], [16.0]),
         helper.make_tensor("nine", TensorProto.FLOAT, [], [9.0]),
-        helper.make_tensor("thousand", TensorProto.FLOAT, [], [1000.0]),
     ]
     graph = helper.make_graph(nodes, "views", inputs, outputs, constants)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
@@ -89,7 +83,7 @@ def said(crop: np.ndarray, size: int, window: int) -> tuple[float, np.ndarray]:
     """The logit of `views_detector` and its evidence, (3, 3), by hand."""
     each = (faces.windows(crop, window).mean((1, 2, 3)) - 127.5) / 16
     whole = (faces.resample(crop, size).mean() - 127.5) / 16 if size else 0.0
-    return whole + each.mean() + crop.shape[0] / 1000, each.reshape(3, 3) / 9
+    return whole + each.mean(), each.reshape(3, 3) / 9
 
 
 @pytest.fixture(scope="module", params=[0, 32], ids=["windows", "both"])
@@ -176,13 +170,16 @@ class TestDetector:
             assert len(trials[0]) == 3
             assert trials[0] == pytest.approx(trials[1], abs=1e-6)
 
-    def test_half_the_size_is_half_the_native_side(self) -> None:
-        """Of one grey, only the side says something: a stability check must tell the graph of the smaller crop."""
+    def test_a_stability_check_cuts_windows_of_the_changed_crop(self) -> None:
+        """Bright in the middle of each side: at half the size the nine windows see less of what lies between them."""
         detector = Detector(views_detector(0, 16))
-        (face,) = detector.check(np.full((200, 200, 3), 128, np.uint8), stability=True).faces
+        crop = np.zeros((200, 200, 3), np.uint8)
+        crop[92:108] = crop[:, 92:108] = 255
+        (face,) = detector.check(crop, stability=True).faces
         found = {trial.change: trial.probability.fake for trial in face.stability or ()}
-        logits = {"JPEG 70": 0.2, "half size": 0.1, "slight blur": 0.2}
-        assert found == pytest.approx({key: 1 / (1 + np.exp(-0.5 / 16 - x)) for key, x in logits.items()}, abs=1e-4)
+        for change, do in CHANGES.items():
+            assert found[change] == pytest.approx(1 / (1 + np.exp(-said(do(crop), 0, 16)[0])), abs=1e-5)
+        assert len({round(fake, 3) for fake in (face.probability.fake, found["half size"])}) == 2
 
     def test_a_heatmap_is_in_the_log_odds_of_the_verdict(self) -> None:
         detector = Detector(views_detector(0, 16, calibration=Calibration(2.0, -0.9)))
@@ -219,11 +216,6 @@ class TestDetector:
         with pytest.raises(DetectorError, match="not those its description promises"):
             Detector(views_detector(size, window, card=promised))
 
-    @pytest.mark.parametrize("kind", [TensorProto.INT64, TensorProto.DOUBLE])
-    def test_a_side_of_another_type_is_refused(self, kind: int) -> None:
-        with pytest.raises(DetectorError, match="not those its description promises"):
-            Detector(views_detector(0, 16, kind=kind))
-
     def test_other_inputs_are_refused(self) -> None:
         def edited(change: Any) -> bytes:
             model = onnx.load_from_string(views_detector(32, 16))
@@ -233,16 +225,19 @@ class TestDetector:
         def four_windows(graph: onnx.GraphProto) -> None:
             graph.input[1].type.tensor_type.shape.dim[1].dim_value = 4
 
-        def wide_side(graph: onnx.GraphProto) -> None:
-            graph.input[2].type.tensor_type.shape.dim.add().dim_value = 1
+        def floats(graph: onnx.GraphProto) -> None:
+            graph.input[1].type.tensor_type.elem_type = TensorProto.FLOAT
+
+        def one_more(graph: onnx.GraphProto) -> None:
+            graph.input.append(helper.make_tensor_value_info("side", TensorProto.FLOAT, ["n"]))
 
         def other_order(graph: onnx.GraphProto) -> None:
-            inputs = [graph.input[i] for i in (1, 2, 0)]
+            inputs = [graph.input[i] for i in (1, 0)]
             del graph.input[:]
             graph.input.extend(inputs)
 
         Detector(edited(lambda graph: None))
-        for change in (four_windows, wide_side, other_order):
+        for change in (four_windows, floats, one_more, other_order):
             with pytest.raises(DetectorError):
                 Detector(edited(change))
 

@@ -28,8 +28,8 @@ class Preprocessing:
         size: of `pixels`, the whole crop resampled, (N, size, size, 3) uint8 RGB; 0 where the graph has no such input.
         crop: what of a picture is judged.
         resample: how the crop gets its size.
-        window: of `windows`, nine windows of the crop's native pixels, (N, 9, window, window, 3) uint8 RGB, with
-            `side`, (N,) float32, the crop's native side in pixels; 0 where the graph has no such inputs.
+        window: of `windows`, nine windows of the crop's native pixels, (N, 9, window, window, 3) uint8 RGB; 0 where the
+            graph has no such input.
     """
 
     size: int

@@ -229,6 +229,7 @@ def evaluate(
     source: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="Only pictures of this source; repeatable.")
     ] = None,
+    every: Annotated[int, typer.Option(min=1, metavar="N", help="One in N of the pictures, to be done sooner.")] = 1,
     grid: Annotated[
         bool, typer.Option("--grid", help="Judge every face recompressed, resized, blurred, … too; takes far longer.")
     ] = False,
@@ -242,7 +243,7 @@ def evaluate(
 
     need_folder(out)
     judge = Detector.load(detector)
-    result = measure(judge, data, split, source or (), grid=grid)
+    result = measure(judge, data, split, source or (), grid=grid, every=every)
     print(f"{table(result['figures'])}\n\n{promises(result['figures']['all'], judge.card.policy)}")
     if grid:
         print(f"\n{grid_table(result['grid'])}")

@@ -172,7 +172,6 @@ class Detector:
             given["pixels"] = np.stack([faces.resample(crop, size) for crop in crops])
         if window := self.card.preprocessing.window:
             given["windows"] = np.stack([faces.windows(crop, window) for crop in crops])
-            given["side"] = np.array([crop.shape[0] for crop in crops], np.float32)
         try:
             said = {n: np.asarray(output) for n, output in zip(names, self._session.run(names, given), strict=True)}
         except Exception:  # as on loading, there is no common base
@@ -252,7 +251,7 @@ class Detector:
         size, window = self.card.preprocessing.size, self.card.preprocessing.window
         promised = [("pixels", "tensor(uint8)", [size, size, 3])] if size else []
         if window:
-            promised += [("windows", "tensor(uint8)", [9, window, window, 3]), ("side", "tensor(float)", [])]
+            promised.append(("windows", "tensor(uint8)", [9, window, window, 3]))
         inputs = [(i.name, i.type, i.shape[1:]) for i in self._session.get_inputs()]
         outputs = [(o.name, o.type, len(o.shape)) for o in self._session.get_outputs()]
         known = {"logit": ("tensor(float)", 1), "evidence": ("tensor(float)", 3), "novelty": ("tensor(float)", 1)}

@@ -66,13 +66,12 @@ class Network(nn.Module):
         """(N, 3, S, S) float pixels in [0, 1] to (N,) logits and what each cell of a grid adds to them, (N, G, G)."""
         raise NotImplementedError(f"{type(self).__name__} does not say where its evidence lies")
 
-    def judge(self, pixels: Tensor | None, windows: Tensor | None, side: Tensor | None) -> Judged:
+    def judge(self, pixels: Tensor | None, windows: Tensor | None) -> Judged:
         """What a detector file computes.
 
         Args:
             pixels: (N, 3, S, S) in [0, 1], the whole face; None where `sees_face` is False.
             windows: (N, 9, 3, W, W) in [0, 1], of native pixels; None where `window` is 0.
-            side: (N,) native pixels of the side of the face's crop; None where `window` is 0.
         """
         assert pixels is not None
         return self.explain(pixels) if self.explains else self(pixels)

@@ -91,10 +91,10 @@ class ClipB16(Network):
         linear, a mean is a sum over patches, and so is a deviation, as variance over deviation. What the class token
         and the bias add has no place in the picture and is spread evenly.
         """
-        logits, cells, _ = self.judge(pixels, None, None)
+        logits, cells, _ = self.judge(pixels, None)
         return logits, cells
 
-    def judge(self, pixels: Tensor | None, windows: Tensor | None, side: Tensor | None) -> tuple[Tensor, ...]:
+    def judge(self, pixels: Tensor | None, windows: Tensor | None) -> tuple[Tensor, ...]:
         """The logits, their sum over the patches (see `explain`) and the `novelty` of the faces."""
         assert pixels is not None
         tapped = self.tapped(pixels)

@@ -21,11 +21,10 @@ class NativeView(EfficientNetLite0):
     explains = True
     defaults: ClassVar[dict[str, Any]] = {"epochs": 12, "batch_size": 64, "learning_rate": 5e-4, "patience": 0}
 
-    def judge(self, pixels: Tensor | None, windows: Tensor | None, side: Tensor | None) -> Judged:
+    def judge(self, pixels: Tensor | None, windows: Tensor | None) -> Judged:
         assert windows is not None
-        assert side is not None
         each = self.each(windows)
-        return each.mean(1) + 0 * side, each.view(-1, 3, 3) / 9  # the side is not used, but must be an input
+        return each.mean(1), each.view(-1, 3, 3) / 9
 
     def each(self, windows: Tensor) -> Tensor:
         """(N, 9, 3, W, W) windows in [0, 1] to (N, 9) logits."""

@@ -9,23 +9,6 @@ from .base import Judged, Network
 from .clip import PATCH, ClipB16
 from .native import NativeView
 
-INPUTS = 3
-
-
-def fusion_inputs(whole: Tensor, each: Tensor, side: Tensor) -> Tensor:
-    """What the fusion weighs, (N, 3): the logit of the whole face, that of the windows, and how that grows with size.
-
-    There is no term of the size alone: a large picture is no more a fake than a small one. What the size says is how
-    much the native pixels can be trusted, for of a generated face that was made smaller they have lost the traces.
-
-    Args:
-        whole: (N,) logits of the whole face.
-        each: (N, 9) logits of the windows.
-        side: (N,) native pixels of the side of the face's crop.
-    """
-    native = each.mean(1)
-    return torch.stack([whole, native, native * (side / 256).log2().clamp(-2, 2)], 1)
-
 
 class TwoViews(Network):
     """ClipB16 and NativeView, weighed by logistic regression; made by `realface fuse`, not trained as one."""
@@ -38,22 +21,21 @@ class TwoViews(Network):
     def __init__(self, whole: ClipB16, native: NativeView) -> None:
         super().__init__()
         self.whole, self.native = whole, native
-        self.fusion = nn.Linear(INPUTS, 1)
+        self.fusion = nn.Linear(2, 1)  # of the whole face's logit and the windows' mean
         # which of the 3 x 3 windows lies nearest to each of the 14 x 14 patches
         nearest = torch.arange(self.input_size // PATCH) * 3 // (self.input_size // PATCH)
         self.register_buffer("_nearest", (nearest[:, None] * 3 + nearest).flatten(), persistent=False)
         self._nearest: Tensor
 
-    def judge(self, pixels: Tensor | None, windows: Tensor | None, side: Tensor | None) -> Judged:
+    def judge(self, pixels: Tensor | None, windows: Tensor | None) -> Judged:
         """Fused logits, their exact sum over the patches (what a window adds, spread over those below), and novelty."""
         assert pixels is not None
         assert windows is not None
-        assert side is not None
-        whole, cells, novelty = self.whole.judge(pixels, None, None)
+        whole, cells, novelty = self.whole.judge(pixels, None)
         each = self.native.each(windows)
-        logits = self.fusion(fusion_inputs(whole, each, side)).squeeze(1)
+        logits = self.fusion(torch.stack([whole, each.mean(1)], 1)).squeeze(1)
         weights = self.fusion.weight[0]
-        added = each * (weights[1] + weights[2] * (side / 256).log2().clamp(-2, 2))[:, None] / 9  # (N, 9)
+        added = weights[1] * each / 9
         share = 1 / torch.bincount(self._nearest, minlength=9).float()
         cells = weights[0] * cells.flatten(1) + (added * share)[:, self._nearest]
         cells = cells + (logits - cells.sum(1))[:, None] / cells.shape[1]  # the bias has no place in the picture

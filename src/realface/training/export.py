@@ -28,17 +28,17 @@ class _Graph(nn.Module):
 
 class _Face(_Graph):
     def forward(self, pixels: Tensor) -> Any:
-        return self.network.judge(_in_unit(pixels), None, None)
+        return self.network.judge(_in_unit(pixels), None)
 
 
 class _Windows(_Graph):
-    def forward(self, windows: Tensor, side: Tensor) -> Any:
-        return self.network.judge(None, _in_unit(windows), side)
+    def forward(self, windows: Tensor) -> Any:
+        return self.network.judge(None, _in_unit(windows))
 
 
 class _Both(_Graph):
-    def forward(self, pixels: Tensor, windows: Tensor, side: Tensor) -> Any:
-        return self.network.judge(_in_unit(pixels), _in_unit(windows), side)
+    def forward(self, pixels: Tensor, windows: Tensor) -> Any:
+        return self.network.judge(_in_unit(pixels), _in_unit(windows))
 
 
 def _in_unit(pixels: Tensor) -> Tensor:
@@ -65,9 +65,8 @@ def export(network: Network, card: Card) -> bytes:
         inputs["pixels"] = torch.zeros(2, size, size, 3, dtype=torch.uint8)
     if window:
         inputs["windows"] = torch.zeros(2, 9, window, window, 3, dtype=torch.uint8)
-        inputs["side"] = torch.zeros(2)
     outputs = ["logit"] + ["evidence"] * network.explains + ["novelty"] * network.measures_novelty
-    graph = (_Both if len(inputs) == 3 else _Windows if window else _Face)(network)
+    graph = (_Both if len(inputs) == 2 else _Windows if window else _Face)(network)
     for chatty in ("torch.onnx", "onnxscript", "onnx_ir", "onnxruntime"):
         logging.getLogger(chatty).setLevel(logging.ERROR)
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():

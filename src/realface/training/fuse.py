@@ -1,11 +1,12 @@
 """`realface fuse`: a trained whole-face view and a trained native view in, one detector that weighs them out.
 
-How much each view is worth is learned from faces of sources it has never seen: fitted to sources they know, both views
-are sure of everything, and the fusion would learn nothing of what they are worth to a user.
+How much each view is worth is learned from the valid split, half of it as if its sources had never been seen: on
+sources it knows the whole-face view is right nearly always, and the fusion would not learn what the other is for.
 """
 
 import hashlib
 import io
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,8 @@ import numpy as np
 import torch
 from filelock import FileLock
 from safetensors.torch import save_file
-from sklearn.linear_model import LogisticRegression
+from scipy.optimize import minimize
+from scipy.special import expit
 
 from ..card import Card
 from ..data import Sample
@@ -28,7 +30,7 @@ from ..networks import build
 from ..networks.base import Network
 from ..networks.clip import ClipB16
 from ..networks.native import NativeView
-from ..networks.two_views import TwoViews, fusion_inputs
+from ..networks.two_views import TwoViews
 from ..paths import cache_dir, write_whole
 from ..progress import track
 from . import held_out
@@ -90,10 +92,8 @@ class Views:
         return Views([self.samples[i] for i in chosen], whole, unseen, native, novelty)
 
     def inputs(self, version: int, whole: np.ndarray) -> np.ndarray:
-        """(N, K) inputs of the fusion, with (N,) logits of the whole face."""
-        native = self.native[version]
-        parts = (torch.from_numpy(part) for part in (whole, native.each, native.sides))
-        return np.asarray(fusion_inputs(*parts))
+        """(N, 2) inputs of the fusion, with (N,) logits of the whole face."""
+        return np.stack([whole, self.native[version].each.mean(1)], 1)
 
 
 def fuse(data: Path, whole_run: Path, native_run: Path, out: Path) -> Path:
@@ -115,7 +115,7 @@ def fuse(data: Path, whole_run: Path, native_run: Path, out: Path) -> Path:
     features = held_out.read(data, network.whole, config)
     heads = held_out.folds(held_out.standardised(features)["train"], FOLDS)
     views = both_views(features, heads, network, config)
-    weight, bias = fit_fusion(views, known_to(native_run, views["train"].samples))
+    weight, bias = fit_fusion(views["valid"])
     with torch.no_grad():
         network.fusion.weight.copy_(torch.from_numpy(weight)[None])
         network.fusion.bias.fill_(bias)
@@ -146,7 +146,8 @@ def both_views(
 
     Args:
         splits: their features, see `held_out.read`.
-        heads: for some sources each, the head that has not seen them; together for all.
+        heads: for some sources each, the head that has not seen them; together for all of the train split. What is
+            of other sources the whole-face view has not seen either.
         network: both trained views.
         config: of the whole-face view.
     """
@@ -154,7 +155,7 @@ def both_views(
         whole = {name: [network.whole.classify(view).numpy() for view in rows.views] for name, rows in splits.items()}
         novelty = {name: [network.whole.novelty(view).numpy() for view in rows.views] for name, rows in splits.items()}
     splits = held_out.standardised(splits)
-    unseen = {name: [np.zeros_like(logits) for logits in of_views] for name, of_views in whole.items()}
+    unseen = {name: [logits.copy() for logits in of_views] for name, of_views in whole.items()}
     for sources, head in heads:
         for name, rows in splits.items():
             chosen = np.isin(rows.sources, sources)
@@ -169,13 +170,15 @@ def both_views(
 
 def native_view(network: NativeView, samples: Sequence[Sample], config: Config, view: int) -> Native:
     """What the native view says of pictures as they are (view 0) or after their random history, cached on disk."""
-    data = export(network, Card("native", "", "native", preprocessing(network, config.framing)))
     strength = config.degradations if view else 0.0
-    lines = [hashlib.sha256(data).hexdigest(), *fingerprints(samples), config.framing, str(strength), str(config.seed)]
-    path = cache_dir("windows") / f"{hashlib.sha256('|'.join(lines).encode()).hexdigest()[:24]}-{view}.npy"
+    digest = hashlib.sha256(json.dumps([*fingerprints(samples), config.framing, strength, config.seed, view]).encode())
+    for weight in network.state_dict().values():
+        digest.update(weight.numpy().tobytes())
+    path = cache_dir("windows") / f"{digest.hexdigest()[:24]}.npy"
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_suffix(".lock")):
         if not path.exists():
+            data = export(network, Card("native", "", "native", preprocessing(network, config.framing)))
             write_whole(path, _native_table(Detector(data), samples, config, view, strength))
     table = np.load(path, allow_pickle=False)
     return Native(table[:, :9], table[:, 9], table[:, 10] > 0)
@@ -210,26 +213,34 @@ def _native_table(detector: Detector, samples: Sequence[Sample], config: Config,
     return file.getvalue()
 
 
-def fit_fusion(views: dict[str, Views], known: set[str]) -> tuple[np.ndarray, float]:
-    """Weights (K,) and bias of the fusion: logistic regression, classes and sources weighing the same.
+def fit_fusion(valid: Views) -> tuple[np.ndarray, float]:
+    """Weights (2,) and bias of the fusion: logistic regression, classes and sources weighing the same.
 
-    Args:
-        views: of the train and the valid split.
-        known: sources whose fakes the native view was trained on: of these only the valid split tells what it is worth.
+    A user brings faces of kinds the detector knows and of others, so each face of the valid split counts twice: as the
+    head that has seen its source scores it, and as one does that has not.
     """
-    inputs, labels, weight = [], [], []
-    for split, of_split in views.items():
-        fine = ~np.isnan(of_split.native[0].each[:, 0])
-        if split == "train":
-            fine &= np.array([s.label == 1 and s.source not in known for s in of_split.samples])
-        for view in (0, 1):
-            inputs.append(of_split.inputs(view, of_split.unseen[view])[fine])
-            labels.append(of_split.labels[fine])
-            weight += [sample for sample, keep in zip(of_split.samples, fine, strict=True) if keep]
-    x, y = np.concatenate(inputs), np.concatenate(labels)
-    scale = np.maximum(x.std(0), 1e-6)  # crops that are all of one size have nothing in the last column
-    model = LogisticRegression(C=1.0, max_iter=1000).fit(x / scale, y, weights(weight, "source"))
-    return (model.coef_[0] / scale).astype(np.float32), float(model.intercept_[0])
+    fine = ~np.isnan(valid.native[0].each[:, 0])
+    samples = [sample for sample, keep in zip(valid.samples, fine, strict=True) if keep]
+    scored = [(version, logits[version]) for logits in (valid.whole, valid.unseen) for version in (0, 1)]
+    x = np.concatenate([valid.inputs(version, logits)[fine] for version, logits in scored])
+    slopes, bias = _positive_regression(
+        x, np.tile(valid.labels[fine], len(scored)), np.tile(weights(samples, "source"), len(scored))
+    )
+    return slopes.astype(np.float32), bias
+
+
+def _positive_regression(x: np.ndarray, y: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, float]:
+    """Slopes (K,), none of them negative, and bias of logistic regression: what speaks for fake in a view may be worth
+    nothing, but never the opposite."""
+
+    def loss(p: np.ndarray) -> tuple[float, np.ndarray]:
+        score = x @ p[:-1] + p[-1]
+        error = weight * (expit(score) - y) / len(y)
+        return float((weight * (np.logaddexp(0, score) - y * score)).mean()), np.r_[x.T @ error, error.sum()]
+
+    bounds = [(0, None)] * x.shape[1] + [(None, None)]
+    found = minimize(loss, np.zeros(x.shape[1] + 1), jac=True, bounds=bounds, method="L-BFGS-B").x
+    return found[:-1], float(found[-1])
 
 
 def known_to(run: Path, samples: Sequence[Sample]) -> set[str]:
