@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from realface import DataError
 from realface.data import Sample
+from realface.errors import DataError
 from realface.training import held_out
 from realface.training.held_out import Rows
 

@@ -15,16 +15,30 @@ def best() -> Detector:
 
 
 def test_the_bundled_file_is_small_and_describes_itself(best: Detector) -> None:
-    assert bundled()["best"].stat().st_size <= 45e6
+    assert bundled()["best"].stat().st_size <= 60e6
     card = best.card
-    assert card.network == "clip-b16"
-    assert card.preprocessing.crop == "face"
+    assert card.network == "two-views"
+    assert (card.preprocessing.crop, card.preprocessing.size, card.preprocessing.window) == ("face", 224, 128)
     assert best.explains
+    assert card.thresholds.novel_from is not None
     assert (card.policy.max_bpcer, card.policy.max_apcer, card.policy.split) == (0.01, 0.05, "valid")
     assert card.metrics["valid"]["all"]["bpcer"] <= card.policy.max_bpcer
     assert card.metrics["valid"]["all"]["apcer"] <= card.policy.max_apcer
     assert "non-commercial" in card.licence
     assert set(card.data["sha256"]) == {"train", "valid", "test"}
+
+
+def test_the_small_detector_is_small_and_calls_a_real_face_no_fake() -> None:
+    assert bundled()["fast"].stat().st_size <= 15e6
+    fast = Detector.load("fast")
+    assert fast.card.metrics["valid"]["all"]["bpcer"] <= fast.card.policy.max_bpcer
+    assert fast.check(data.astronaut()).verdict != "fake"
+
+
+def test_noise_is_unfamiliar(best: Detector, rng: np.random.Generator) -> None:
+    crops = [rng.integers(0, 256, (224, 224, 3), dtype=np.uint8), data.astronaut()[:224, 100:324]]
+    _, novelty, _ = best.judge(crops)
+    assert best.unfamiliar(novelty).tolist() == [True, False]
 
 
 def test_a_real_face_is_called_real(best: Detector) -> None:
