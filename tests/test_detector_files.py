@@ -94,7 +94,7 @@ class TestNotADetector:
         [
             (edited(lambda model: model.ClearField("metadata_props")), "not a realface detector"),
             (edited(lambda model: helper.set_model_props(model, {KEY: "{"})), "damaged"),
-            (brightness_detector(format=2), "format 2; this realface reads 1"),
+            (brightness_detector(format=3), "format 3; this realface reads 2"),
         ],
     )
     def test_description(self, data: bytes, message: str) -> None:

@@ -19,7 +19,8 @@ from realface.evaluation.scores import Scores, score
 LABELS = np.array([0, 0, 0, 0, 1, 1, 1, 1])
 FAKE = np.array([0.1, 0.3, 0.6, 0.9, 0.1, 0.6, 0.7, 0.95])
 ALL = np.full(8, True)
-SCORES = Scores(LABELS, FAKE, np.array(["a", "b"] * 4), np.array([64, 127, 128, 255, 256, 511, 512, 4000]), ALL, (), ())
+SIDES = np.array([64, 127, 128, 255, 256, 511, 512, 4000])
+SCORES = Scores(LABELS, FAKE, np.array(["a", "b"] * 4), SIDES, ALL, np.full(8, np.nan), (), ())
 
 
 def test_figures_by_hand() -> None:

@@ -12,6 +12,7 @@ from realface import Detector, faces
 from realface.card import Card, Preprocessing
 from realface.networks import NETWORKS, build
 from realface.networks.base import Network
+from realface.networks.native import NativeView
 from realface.training.export import export, preprocessing, with_card
 
 
@@ -31,6 +32,8 @@ def trained(network: Network) -> Network:
     for module in network.modules():
         if isinstance(module, torch.nn.BatchNorm1d | torch.nn.BatchNorm2d) and module.running_mean is not None:
             module.running_mean.normal_(0, 0.1, generator=generator)
+            if isinstance(network, NativeView) and module.running_var is not None:
+                module.running_var.fill_(0.1)  # else weights of chance let nothing of the windows through
     return network.eval()
 
 
