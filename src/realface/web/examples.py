@@ -53,7 +53,7 @@ def drawing() -> File:
     pen.chord((422, 600, 602, 720), 20, 160, "#b5483f")
     note = (
         "A cartoon made of ellipses, neither a photograph nor made to pass for one. The detector was not made for "
-        "drawings: it answers all the same, and the answer means nothing."
+        "drawings: one it finds unlike all it knows is not judged, and for another the answer means nothing."
     )
     return File("drawing.jpg", _jpeg(picture.resize((512, 512), Image.Resampling.LANCZOS)), note)
 
