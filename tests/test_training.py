@@ -3,21 +3,19 @@
 import csv
 from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from tiny import Tiny
 
 from realface import Detector
 from realface.card import Policy
 from realface.data import Sample, read_data
 from realface.errors import ConfigError, DataError
 from realface.networks import NETWORKS
-from realface.networks.base import Network
 from realface.training import fit as fit_module
 from realface.training.calibrate import fit_calibration, set_thresholds
 from realface.training.checkpoint import SafeCheckpoints
@@ -25,31 +23,6 @@ from realface.training.config import Config, make_config, parse_setting, read_to
 from realface.training.pictures import Pictures
 from realface.training.sources import weights
 from realface.training.train import train
-
-
-class Tiny(Network):
-    """Mean colour and a linear head: learns bright from dark in seconds."""
-
-    input_size = 32
-    defaults: ClassVar = {
-        "learning_rate": 0.05,
-        "batch_size": 8,
-        "epochs": 4,
-        "workers": 0,
-        "views": 2,
-        "framing": "centre-square",
-    }
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.trunk = nn.Conv2d(3, 4, 1)
-        self.head = nn.Sequential(nn.Dropout(0.1), nn.Linear(4, 1))
-
-    def features(self, pixels: Tensor) -> Tensor:
-        return self.trunk(pixels).mean((2, 3))
-
-    def classify(self, features: Tensor) -> Tensor:
-        return self.head(features).squeeze(1)
 
 
 @pytest.fixture

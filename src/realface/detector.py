@@ -131,10 +131,9 @@ class Detector:
         Raises:
             DetectorError: this detector gives no heatmaps.
         """
-        if not self.explains:
-            raise DetectorError(f"the detector {self.id.name} gives no heatmaps")
-        said = self._run(["logit", "evidence"], crops)
-        return said["logit"], said["evidence"]
+        logits, _, evidence = self.judge(crops, heatmap=True)
+        assert evidence is not None
+        return logits, evidence
 
     def judge(
         self, crops: Sequence[np.ndarray] | np.ndarray, *, heatmap: bool = False

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from ..faces import Framing
 from ..networks.base import Network
 from ..paths import cache_dir, write_whole
 from ..progress import track
+from .config import Config
 from .pictures import Pictures, batches
 
 BATCH = 32
@@ -48,6 +49,25 @@ def cached_features(
     with FileLock(folder / f"view{view}.lock"):  # another run may want the same features
         _fill(path, network, samples, framing, strength, (seed, view), workers)
     return np.lib.format.open_memmap(path, "r")
+
+
+def cached_views(
+    network: Network, samples: Sequence[Sample], lines: Sequence[str], config: Config, views: Iterable[int]
+) -> list[np.ndarray]:
+    """`cached_features` in each of some views, as a configuration has them."""
+    return [
+        cached_features(
+            network,
+            samples,
+            lines,
+            view=view,
+            framing=config.framing,
+            strength=config.degradations,
+            seed=config.seed,
+            workers=config.workers,
+        )
+        for view in views
+    ]
 
 
 def _fill(

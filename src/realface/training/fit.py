@@ -145,7 +145,7 @@ class _Journal(pl.Callback):
         self.progress.console.print(text)
 
 
-def fit(task: Task, run: Path, *, resume: bool) -> bool:
+def fit(task: Task, run: Path, *, resume: bool, quiet: bool = False) -> bool:
     """Train until the epochs are over, validation stops improving, or Ctrl-C; then load the best weights.
 
     Args:
@@ -153,6 +153,7 @@ def fit(task: Task, run: Path, *, resume: bool) -> bool:
         run: the run folder; gets `metrics.csv` and `checkpoints/{best,last}.safetensors`.
         resume: go on from `checkpoints/last.safetensors`, if it is there; a run that had come to its end is
             not trained further.
+        quiet: show no progress.
 
     Returns:
         False if the run was interrupted (the checkpoints hold what it had reached), True otherwise.
@@ -169,6 +170,7 @@ def fit(task: Task, run: Path, *, resume: bool) -> bool:
     best = ModelCheckpoint(folder, "best", monitor=measure, mode=mode, enable_version_counter=False)
     newest = ModelCheckpoint(folder, "last", monitor=None, enable_version_counter=False, every_n_epochs=1)
     journal = _Journal(run / "metrics.csv")
+    journal.progress.console.quiet = quiet
     callbacks: list[pl.Callback] = [journal, best, newest]
     if config.patience:
         callbacks.append(EarlyStopping(measure, mode=mode, patience=config.patience))

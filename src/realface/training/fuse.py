@@ -123,11 +123,13 @@ def fuse(data: Path, whole_run: Path, native_run: Path, out: Path) -> Path:
     (out / "config.toml").write_text(to_toml(config), encoding="utf-8")
     splits = read_splits(data)
     hashes = {name: content_hash(fingerprints(rows)) for name, rows in splits.items() if rows}
-    teacher = [views["train"].inputs(view, views["train"].whole[view]) @ weight + bias for view in (0, 1)]
-    save_file({"logits": torch.from_numpy(np.stack(teacher)).float()}, out / "teacher.safetensors")
-    valid = views["valid"]
-    logits = [valid.inputs(view, valid.whole[view]) @ weight + bias for view in (0, 1)]
-    return finish(network, config, splits, hashes, out, name="two-views", valid=_scores(valid, logits))
+    fused = {
+        split: [of_split.inputs(version, whole) @ weight + bias for version, whole in enumerate(of_split.whole)]
+        for split, of_split in views.items()
+    }
+    save_file({"logits": torch.from_numpy(np.stack(fused["train"])).float()}, out / "teacher.safetensors")
+    valid = _scores(views["valid"], fused["valid"])
+    return finish(network, config, splits, hashes, out, name="two-views", valid=valid)
 
 
 def load_views(whole_run: Path, native_run: Path) -> tuple[Config, TwoViews]:

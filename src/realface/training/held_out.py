@@ -13,7 +13,7 @@ from ..data.layouts import fingerprints, read_splits
 from ..errors import DataError
 from ..networks.base import Network
 from .config import Config
-from .features import cached_features
+from .features import cached_views
 from .sources import weights
 
 L2 = 0.001
@@ -46,20 +46,8 @@ def read(data: Path, trunk: Network, config: Config) -> dict[str, Rows]:
     splits = read_splits(data)
     found = {}
     for split in ("train", "valid"):
-        samples, lines = splits[split], fingerprints(splits[split])
-        tables = [
-            cached_features(
-                trunk,
-                samples,
-                lines,
-                view=view,
-                framing=config.framing,
-                strength=config.degradations,
-                seed=config.seed,
-                workers=config.workers,
-            )
-            for view in (0, 1)
-        ]
+        samples = splits[split]
+        tables = cached_views(trunk, samples, fingerprints(samples), config, (0, 1))
         found[split] = Rows(samples, [torch.from_numpy(table.astype(np.float32)) for table in tables])
     return found
 

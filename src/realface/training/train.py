@@ -13,7 +13,7 @@ from ..networks import build
 from ..networks.base import Network
 from .checkpoint import load_weights
 from .config import Config, read_toml, to_toml
-from .features import cached_features
+from .features import cached_views
 from .finish import finish
 from .fit import Task, fit
 from .memory import keep_freed_memory
@@ -42,7 +42,7 @@ def train(data: Path, config: Config, run: Path, *, resume: bool = False) -> Pat
         WeightsError: the network's published weights were not fetched.
     """
     splits = read_splits(data)
-    chosen = _of_sources(splits, config)
+    chosen = of_sources(splits, config)
     for name in ("train", "valid"):
         labels = {s.label for s in chosen[name]}
         if labels != {0, 1}:
@@ -59,13 +59,7 @@ def train(data: Path, config: Config, run: Path, *, resume: bool = False) -> Pat
 
     keep_freed_memory()
     torch.manual_seed(config.seed)
-    network = build(
-        config.network,
-        pretrained=config.pretrained,
-        seed=config.seed,
-        dropout=config.dropout,
-        input_size=config.input_size,
-    )
+    network = new_network(config)
     if config.start:
         load_weights(network, Path(config.start))
     hashes = {name: content_hash(fingerprints(rows)) for name, rows in splits.items() if rows}
@@ -82,13 +76,28 @@ def train(data: Path, config: Config, run: Path, *, resume: bool = False) -> Pat
     return finish(network, config, splits, hashes, run)
 
 
+def new_network(config: Config) -> Network:
+    """The network of a configuration, as training begins with it."""
+    return build(
+        config.network,
+        pretrained=config.pretrained,
+        seed=config.seed,
+        dropout=config.dropout,
+        input_size=config.input_size,
+    )
+
+
 def sources_of(config: Config) -> set[str]:
     """The names in `Config.sources`."""
     return {name.strip() for name in config.sources.split(",") if name.strip()}
 
 
-def _of_sources(splits: dict[str, list[Sample]], config: Config) -> dict[str, list[Sample]]:
-    """What is learned from: the splits without the pictures of other sources than those of the configuration."""
+def of_sources(splits: dict[str, list[Sample]], config: Config) -> dict[str, list[Sample]]:
+    """What is learned from: the splits without the pictures of other sources than those of the configuration.
+
+    Raises:
+        DataError: one of those is not in the train split.
+    """
     some = sources_of(config)
     if unknown := some - {sample.source for sample in splits["train"]}:
         raise DataError(f"there is no source {min(unknown)!r} in the train split")
@@ -110,18 +119,5 @@ def _source(
         return Taught(samples, config, network.input_size)
     if not config.freeze:
         return Source(samples, config.balance, network.input_size)
-    lines = fingerprints(samples)
-    tables = [
-        cached_features(
-            network,
-            samples,
-            lines,
-            view=view,
-            framing=config.framing,
-            strength=config.degradations,
-            seed=config.seed,
-            workers=config.workers,
-        )
-        for view in views
-    ]
+    tables = cached_views(network, samples, fingerprints(samples), config, views)
     return Source(samples, config.balance, network.input_size, tables)

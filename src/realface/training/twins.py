@@ -51,15 +51,11 @@ class Twins:
 
     def drawn(self, config: Config, epoch: int) -> "DataLoader[Any]":
         """Batches of ((N, 3, S, S) uint8, (N,) rows) of one training epoch, half of each class."""
-        rng = np.random.default_rng((config.seed, epoch))
-        twins = [self._draw(rng) for _ in range(len(self.samples) // 2)]
-        return self._loader(config, twins, (config.seed, epoch + 1))
+        return self._loader(config, np.random.default_rng((config.seed, epoch)), epoch + 1)
 
     def in_order(self, config: Config) -> "DataLoader[Any]":
         """The same twins every time, for validation."""
-        rng = np.random.default_rng(config.seed)
-        twins = [self._draw(rng) for _ in range(len(self.samples) // 2)]
-        return self._loader(config, twins, (config.seed, 0))
+        return self._loader(config, np.random.default_rng(config.seed), 0)
 
     def _draw(self, rng: np.random.Generator) -> Twin:
         if self._aligned and (not self._of_source or rng.random() < ALIGNED):
@@ -68,8 +64,9 @@ class Twins:
         reals, fakes = _pick(rng, self._of_source, root=True)
         return _pick(rng, reals), _pick(rng, fakes)
 
-    def _loader(self, config: Config, twins: list[Twin], seed: tuple[int, int]) -> "DataLoader[Any]":
-        windows = _Windows(self, twins, config.degradations, seed)
+    def _loader(self, config: Config, rng: np.random.Generator, epoch: int) -> "DataLoader[Any]":
+        twins = [self._draw(rng) for _ in range(len(self.samples) // 2)]
+        windows = _Windows(self, twins, config.degradations, (config.seed, epoch))
         return DataLoader(windows, config.batch_size // 2, num_workers=config.workers, collate_fn=_collate)
 
     def read(self, row: int) -> np.ndarray:

@@ -18,14 +18,14 @@ from sklearn.metrics import roc_auc_score
 from ..data import Sample
 from ..data.layouts import content_hash, fingerprints, read_splits
 from ..errors import ConfigError, DataError
-from ..networks import build, set_dropout
+from ..networks import set_dropout
 from ..networks.base import Network
 from .config import Config
-from .features import cached_features
-from .fit import Task, _Journal, fit
+from .features import cached_views
+from .fit import Task, fit
 from .pictures import Pictures, batches
 from .sources import Source, weights
-from .train import sources_of
+from .train import new_network, of_sources
 
 HISTORY_SEED = 2_000_003  # of the random histories of pictures left out; the same for all settings
 BATCH = 64
@@ -58,8 +58,7 @@ class Unseen:
         Raises:
             DataError: the data has too few sources.
         """
-        some = sources_of(config)
-        splits = {name: [s for s in rows if not some or s.source in some] for name, rows in read_splits(data).items()}
+        splits = of_sources(read_splits(data), config)
         self.config, self.folds = config, deal(splits["train"], folds, config.seed)
         for sources in self.folds:
             for name in ("train", "valid"):
@@ -70,7 +69,7 @@ class Unseen:
                     )
         lines = {name: fingerprints(splits[name]) for name in ("train", "valid")}
         self.sha256 = content_hash(lines["train"] + lines["valid"])
-        self.trunk = _build(config) if config.freeze else None
+        self.trunk = new_network(config) if config.freeze else None
         self.train, self.valid = (_rows(self.trunk, config, splits[name], lines[name]) for name in lines)
 
     def auc(self, config: Config, fold: int) -> float:
@@ -92,7 +91,7 @@ class Unseen:
         network, left_out = self._network(config), self.folds[fold]
         train, valid = (rows.of(left_out, without=True) for rows in (self.train, self.valid))
         views = config.views if config.degradations else 1
-        task = _Quiet(
+        task = Task(
             network,
             config,
             Source(train.samples, config.balance, network.input_size, train.tables[:views] or None),
@@ -100,7 +99,7 @@ class Unseen:
         )
         with tempfile.TemporaryDirectory() as run:
             try:
-                if not fit(task, Path(run), resume=False):
+                if not fit(task, Path(run), resume=False, quiet=True):
                     raise KeyboardInterrupt
             except ConfigError:  # it diverged
                 return float("nan")
@@ -108,7 +107,7 @@ class Unseen:
 
     def _network(self, config: Config) -> Network:
         if self.trunk is None:
-            return _build(config)
+            return new_network(config)
         network = copy.deepcopy(self.trunk)  # quicker than to read the published weights again
         if config.dropout is not None:
             set_dropout(network, config.dropout)
@@ -140,15 +139,6 @@ class Unseen:
             yield kept, np.concatenate(logits)
 
 
-class _Quiet(Task):
-    """A task whose training does not report each epoch."""
-
-    def on_fit_start(self) -> None:
-        for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
-            if isinstance(callback, _Journal):
-                callback.progress.console.quiet = True
-
-
 def deal(samples: Sequence[Sample], folds: int, seed: int) -> list[list[str]]:
     """The named sources in groups to leave out in turn, each with real and fake pictures; pictures of none stay in.
 
@@ -170,35 +160,12 @@ def deal(samples: Sequence[Sample], folds: int, seed: int) -> list[list[str]]:
     return groups
 
 
-def _build(config: Config) -> Network:
-    return build(
-        config.network,
-        pretrained=config.pretrained,
-        seed=config.seed,
-        dropout=config.dropout,
-        input_size=config.input_size,
-    )
-
-
 def _rows(trunk: Network | None, config: Config, samples: list[Sample], lines: list[str]) -> _Rows:
     """The pictures of a split; with a frozen trunk also its features, as `realface train` caches them."""
     if trunk is None:
         return _Rows(samples, [])
     views = (max(config.views, 2) if samples[0].split == "train" else 2) if config.degradations else 1
-    tables = [
-        cached_features(
-            trunk,
-            samples,
-            lines,
-            view=view,
-            framing=config.framing,
-            strength=config.degradations,
-            seed=config.seed,
-            workers=config.workers,
-        )
-        for view in range(views)
-    ]
-    return _Rows(samples, tables)
+    return _Rows(samples, cached_views(trunk, samples, lines, config, range(views)))
 
 
 def _auc(samples: Sequence[Sample], logits: np.ndarray) -> float:
