@@ -11,7 +11,7 @@ import pytest
 from conftest import brightness_detector, encoded, grey
 from PIL import Image
 
-from realface import cli, paths, table
+from realface import Detector, cli, paths, table
 from realface.card import Preprocessing
 from realface.results import Crop, DetectorId, Face, Probability, Trial, Verdict
 
@@ -233,7 +233,7 @@ def test_a_defect_is_one_sentence(run, monkeypatch: pytest.MonkeyPatch, detector
     def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError("oh")
 
-    monkeypatch.setattr(cli.Detector, "load", broken)
+    monkeypatch.setattr(Detector, "load", broken)
     status, _, err = run("check", "x.jpg", "--detector", detector_file)
     assert status == 70
     assert err == "realface: this is a defect in realface, please report it: ZeroDivisionError: oh\n"

@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from .errors import DataError, MissingExtra
+from ..errors import DataError
+from .options import need_folder, need_training
 
 data_app = typer.Typer(help="Look at labelled pictures before anything is learned from them.", no_args_is_help=True)
 
@@ -30,7 +31,7 @@ def import_(
     Exit status: 0 complete, 1 something is missing, wrong or unreadable, 2 nothing could be imported.
     """
     need_training()
-    from .data.importing import import_data
+    from ..data.importing import import_data
 
     found = import_data(source, out, copy_to=copy_to, expect=expect)
     print(found.summary())
@@ -50,10 +51,10 @@ def audit(
     Exit status: 0 no problems found, 1 problems found, 2 wrong usage.
     """
     need_training()
-    from .data.audit import audit as run_audit
-    from .data.fix import check_target
-    from .data.fix import fix as write_fixed
-    from .data.summary import summary
+    from ..data.audit import audit as run_audit
+    from ..data.fix import check_target
+    from ..data.fix import fix as write_fixed
+    from ..data.summary import summary
 
     for path in (out, fix):
         need_folder(path)
@@ -81,7 +82,7 @@ def reconstruct(
 ) -> None:
     """Send real faces through the autoencoders of generators: pairs that differ in nothing but the trace."""
     need_training()
-    from .data.reconstruct import reconstruct as make
+    from ..data.reconstruct import reconstruct as make
 
     print(f"{make(data, autoencoders, out, each=each, also=also or (), stylegan=stylegan):,} fakes are in {out}")
 
@@ -92,7 +93,7 @@ def fetch(
 ) -> None:
     """Download the weights of an optional maker of fakes, for `reconstruct`, and tell their licence."""
     need_training()
-    from .data.makers import fetch as download
+    from ..data.makers import fetch as download
 
     paths, licence = download(maker)
     print(*paths, f"Licence: {licence}", sep="\n")
@@ -105,9 +106,9 @@ def explore(
 ) -> None:
     """Show a data set on one page: counts, sizes, examples, mean face and mean spectrum of each class."""
     need_training()
-    from .data.explore import explore as look
-    from .paths import write_whole
-    from .report import check_target
+    from ..data.explore import explore as look
+    from ..paths import write_whole
+    from ..report import check_target
 
     check_target(out)
     page = look(data)
@@ -115,22 +116,3 @@ def explore(
         write_whole(out, page.encode())
     except OSError as error:
         raise DataError(f"the page could not be written: {error}") from None
-
-
-def need_training() -> None:
-    """MissingExtra unless the making half is installed."""
-    try:
-        import matplotlib  # noqa: F401
-        import onnxscript  # noqa: F401
-        import pyarrow  # noqa: F401
-        import pytorch_lightning  # noqa: F401
-        import safetensors  # noqa: F401
-        import sklearn  # noqa: F401
-    except ImportError:
-        raise MissingExtra('this needs the training half: pip install "realface[train]"') from None
-
-
-def need_folder(out: Path | None) -> None:
-    """DataError where a file is to be written to a folder that is not there."""
-    if out and not out.resolve().parent.is_dir():
-        raise DataError(f"there is no folder {out.resolve().parent} to write {out.name} to")

@@ -1,0 +1,65 @@
+"""The command line: one thin command for each use, no logic of its own; a file for each kind of use."""
+
+import io
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from .. import __version__
+from ..errors import RealfaceError
+from .check import app_command, check
+from .data import data_app
+from .evaluate import evaluate
+from .options import fail
+from .train import fuse, networks, train, tune
+
+app = typer.Typer(
+    help="Tell photographs of real faces from faces a machine made.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command("check")(check)
+app.command("app")(app_command)
+app.command("evaluate")(evaluate)
+app.add_typer(data_app, name="data")
+app.command("networks")(networks)
+app.command("train")(train)
+app.command("fuse")(fuse)
+app.command("tune")(tune)
+
+
+def main() -> None:
+    """Run the command line; every failure is one sentence and an exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a name no encoding can print must not stop the rest
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        app()
+    except RealfaceError as error:
+        fail(str(error), 2)
+    except BrokenPipeError:  # whoever read the output has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(1) from None
+    except Exception as error:
+        if os.environ.get("REALFACE_DEBUG"):
+            raise
+        fail(f"this is a defect in realface, please report it: {type(error).__name__}: {error}", 70)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"realface {__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_print_version)
+    ] = False,
+) -> None:
+    pass
