@@ -18,8 +18,9 @@ from realface import Detector, cli
 from realface.card import Card, Preprocessing
 from realface.data import Sample
 from realface.data.crops import read_face
-from realface.data.layouts import read_splits
+from realface.data.layouts import fingerprints, read_splits
 from realface.degrade import random_history
+from realface.errors import DataError
 from realface.networks import build
 from realface.networks.clip import ClipB16
 from realface.networks.native import NativeView
@@ -305,9 +306,11 @@ class TestFuse:
 
         samples = read_splits(data)["train"]
         config = replace(make_config(read_toml(out / "config.toml")), teacher=str(out))
-        taught = Taught(samples, config, 32)
+        taught = Taught(samples, fingerprints(samples), config, 32)
         said_of = 2 * taught.labels_of(torch.arange(34)) - torch.tensor([float(s.label) for s in samples * 2])
         readable = [i for i, s in enumerate(samples) if s.path.name != "damaged.png"]
+        with pytest.raises(DataError, match="other seed;"):
+            Taught(samples, fingerprints(samples), replace(config, seed=1), 32)
         assert taught.weights.reshape(2, 17).gt(0).sum(1).tolist() == [16, 16]
         for version in (0, 1):
             crops = [read_face(samples[i].path, "centre-square").pixels for i in readable]
@@ -330,7 +333,7 @@ class TestFuse:
         samples = read_splits(data)["train"][:5]
         assert [s.path.name for s in samples].index("damaged.png") == 0
         for version in (0, 1):
-            got = native_view(network.native, samples, config, version)
+            got = native_view(network.native, samples, fingerprints(samples), config, version)
             assert np.isnan(got.each[0]).all()
             assert got.judged.tolist() == [False, True, True, True, True]
             crops = [read_face(sample.path, config.framing).pixels for sample in samples[1:]]
@@ -342,7 +345,8 @@ class TestFuse:
                 assert got.each[1:] == pytest.approx(network.native.each(windows).numpy(), abs=1e-4)
             assert got.sides[1:].tolist() == [crop.shape[0] for crop in crops]
         monkeypatch.setattr(fuse_module, "_native_table", lambda *_: pytest.fail("this was judged already"))
-        assert np.array_equal(native_view(network.native, samples, config, 1).each, got.each, equal_nan=True)
+        again = native_view(network.native, samples, fingerprints(samples), config, 1)
+        assert np.array_equal(again.each, got.each, equal_nan=True)
 
     def test_what_is_of_a_source_that_training_has_not_is_unseen_anyway(
         self, data: Path, runs: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,9 +21,9 @@ from realface.networks import NETWORKS
 from realface.networks.base import Network
 from realface.training.checkpoint import SafeCheckpoints, load_weights
 from realface.training.config import Config, make_config
-from realface.training.features import cached_features
+from realface.training.features import cached_views
 from realface.training.fit import Task
-from realface.training.taught import Taught
+from realface.training.taught import Taught, of_versions
 from realface.training.train import train
 
 COUNT = 8
@@ -62,9 +63,14 @@ def config(tmp_path: Path) -> Config:
     return make_config({"network": "tiny", "teacher": str(tmp_path / "teacher"), "seed": 5, "epochs": 1})
 
 
-def teach(config: Config, logits: np.ndarray) -> None:
+def teach(config: Config, logits: np.ndarray, of: dict[str, str] | None = None) -> None:
     Path(config.teacher).mkdir(exist_ok=True)
-    save_file({"logits": torch.from_numpy(logits.astype(np.float32))}, Path(config.teacher) / "teacher.safetensors")
+    path = Path(config.teacher) / "teacher.safetensors"
+    save_file({"logits": torch.from_numpy(logits.astype(np.float32))}, path, of)
+
+
+def taught_by(samples: list[Sample], config: Config) -> Taught:
+    return Taught(samples, fingerprints(samples), config, 32)
 
 
 def drawn(taught: Taught, config: Config, epochs: int) -> list[tuple[np.ndarray, int]]:
@@ -79,7 +85,7 @@ def drawn(taught: Taught, config: Config, epochs: int) -> list[tuple[np.ndarray,
 def test_a_target_is_half_the_label_and_half_what_the_teacher_says(samples: list[Sample], config: Config) -> None:
     logits = np.random.default_rng(0).normal(0, 3, (2, COUNT))
     teach(config, logits)
-    got = Taught(samples, config, 32).labels_of(torch.arange(2 * COUNT))
+    got = taught_by(samples, config).labels_of(torch.arange(2 * COUNT))
     labels = np.array([s.label for s in samples])
     wanted = (labels + 1 / (1 + np.exp(-logits))) / 2
     assert got.numpy() == pytest.approx(wanted.flatten(), abs=1e-6)
@@ -89,7 +95,7 @@ def test_both_versions_are_drawn_but_for_what_the_teacher_saw_no_face_in(samples
     logits = np.zeros((2, COUNT))
     logits[:, 2] = logits[1, 5] = np.nan
     teach(config, logits)
-    taught = Taught(samples, config, 32)
+    taught = taught_by(samples, config)
     rows = [row for _, row in drawn(taught, config, 30)]
     assert len(rows) == 30 * COUNT
     assert set(rows) == set(range(2 * COUNT)) - {2, COUNT + 2, COUNT + 5}
@@ -99,13 +105,13 @@ def test_both_versions_are_drawn_but_for_what_the_teacher_saw_no_face_in(samples
 def test_classes_are_drawn_the_same(samples: list[Sample], config: Config) -> None:
     uneven = [s for s in samples if s.label == 1] + [s for s in samples if s.label == 0][:1]
     teach(config, np.zeros((2, len(uneven))))
-    rows = [row % len(uneven) for _, row in drawn(Taught(uneven, config, 32), config, 40)]
+    rows = [row % len(uneven) for _, row in drawn(taught_by(uneven, config), config, 40)]
     assert np.mean([uneven[row].label for row in rows]) == pytest.approx(0.5, abs=0.1)
 
 
 def test_an_epoch_repeats_itself_and_no_other(samples: list[Sample], config: Config) -> None:
     teach(config, np.zeros((2, COUNT)))
-    taught = Taught(samples, config, 32)
+    taught = taught_by(samples, config)
     (first, rows), (again, same_rows) = (next(iter(taught.drawn(config, 3))) for _ in range(2))
     assert torch.equal(first, again)
     assert torch.equal(rows, same_rows)
@@ -119,22 +125,10 @@ def test_the_pictures_are_those_the_teacher_has_judged(
     """The cached features that a teacher's logits are made of, against what the pupil is given, mirrored or not."""
     config = replace(config, degradations=degradations)
     teach(config, np.zeros((2, COUNT)))
-    seen = [
-        cached_features(
-            Raw(),
-            samples,
-            fingerprints(samples),
-            view=view,
-            framing=config.framing,
-            strength=config.degradations,
-            seed=config.seed,
-            workers=0,
-        )
-        for view in (0, 1)
-    ]
+    seen = cached_views(Raw(), samples, fingerprints(samples), config, (0, 1))
     judged = np.concatenate(seen).reshape(2 * COUNT, 3, 32, 32).transpose(0, 2, 3, 1).astype(np.float32) * 255
     ways = set()
-    for pixels, row in drawn(Taught(samples, config, 32), config, 12):
+    for pixels, row in drawn(taught_by(samples, config), config, 12):
         version, number = divmod(row, COUNT)
         crop = read_face(samples[number].path, config.framing).pixels
         wanted = network_input(crop, 32, degradations if version else 0.0, (config.seed, version, number))
@@ -150,21 +144,38 @@ def test_the_pictures_are_those_the_teacher_has_judged(
 def test_a_teacher_of_other_pictures_is_refused(samples: list[Sample], config: Config, shape: tuple[int, ...]) -> None:
     teach(config, np.zeros(shape))
     with pytest.raises(DataError, match="other pictures"):
-        Taught(samples, config, 32)
+        taught_by(samples, config)
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"seed": 6}, "other seed;"),
+        ({"framing": "face", "degradations": 0.5}, "other framing and degradations;"),
+        ({}, "other pictures;"),
+    ],
+)
+def test_a_teacher_of_other_versions_is_refused(
+    samples: list[Sample], config: Config, changed: dict[str, Any], says: str
+) -> None:
+    teach(config, np.zeros((2, COUNT)), of_versions(fingerprints(samples), config))
+    assert taught_by(samples, config).draws == COUNT
+    with pytest.raises(DataError, match=says):
+        taught_by(samples if changed else samples[::-1], replace(config, **changed))
 
 
 def test_what_is_no_teacher_is_refused(samples: list[Sample], config: Config) -> None:
     path = Path(config.teacher) / "teacher.safetensors"
     with pytest.raises(DataError, match="realface fuse"):
-        Taught(samples, config, 32)
+        taught_by(samples, config)
     path.parent.mkdir()
     for content in (b"", b"\x80\x04pickle"):
         path.write_bytes(content)
         with pytest.raises(DataError, match="realface fuse"):
-            Taught(samples, config, 32)
+            taught_by(samples, config)
     save_file({"other": torch.zeros(2, COUNT)}, path)
     with pytest.raises(DataError, match="realface fuse"):
-        Taught(samples, config, 32)
+        taught_by(samples, config)
 
 
 def test_only_training_is_taught(

@@ -16,6 +16,7 @@ from realface import Detector, faces
 from realface.card import Preprocessing
 from realface.data import Sample
 from realface.errors import ConfigError, DataError
+from realface.report import Report
 from realface.training.config import Config, make_config
 from realface.training.train import train
 from realface.training.twins import Twins
@@ -235,6 +236,9 @@ class TestTraining:
         (face,) = detector.check(tmp_path / "data" / "test0.m.png", heatmap=True).faces
         assert face.verdict == "fake"
         assert np.array(face.heatmap).shape == (3, 3)
+        report = Report(detector)
+        report.add(detector.check(tmp_path / "data" / "test0.m.png"))
+        assert "the detector sees it in nine windows of 128 pixels a side" in report.html()
 
     def test_without_pairs_there_is_nothing_to_learn_from_here(self, data: dict[str, Any], tmp_path: Path) -> None:
         with pytest.raises(DataError, match="twins"):

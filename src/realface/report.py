@@ -133,9 +133,11 @@ class Report:
         left, top, side, _ = face.crop.box
         way = "anticlockwise" if face.crop.roll > 0 else "clockwise"
         turned = f", turned upright by {abs(face.crop.roll):g}° {way}" if face.crop.roll else ""
+        given = self._card.preprocessing
+        seen = f"at {given.size} pixels a side" if given.size else f"in nine windows of {given.window} pixels a side"
         where = (
             f"Face: {width} x {height} pixels at {x}, {y} from the top left. Judged: the square of {side} x {side} "
-            f"at {left}, {top}{turned}; the detector sees it at {self._card.preprocessing.size} pixels a side."
+            f"at {left}, {top}{turned}; the detector sees it {seen}."
         )
         rates = "" if face.reason else f"<p>{_text(self._rates.sentence(side))}</p>"
         answer += f'{rates}<p class="quiet">{where}</p>'

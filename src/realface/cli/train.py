@@ -1,6 +1,7 @@
 """The command line: networks and their training, thin as the rest."""
 
 import shlex
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -43,15 +44,20 @@ def train(
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="One setting; repeatable.")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out where it stopped.")] = False,
+    processes: Annotated[int, typer.Option(min=1, help="That share every batch, on this machine.")] = 1,
+    nodes: Annotated[int, typer.Option(min=1, help="Machines that share every batch; each runs this command.")] = 1,
+    rendezvous: Annotated[str, typer.Option(metavar="HOST:PORT", help="Where several machines meet.")] = "",
 ) -> None:
     """Train a network and write a detector file, with its curves and its report on the test split."""
     need_training()
+    from ..training.processes import launch
     from ..training.train import train as run_training
 
     if resume and not (out / "config.toml").exists():
         raise DataError(f"{out} holds no run to go on with; leave --resume away to begin one")
     stored = out / "config.toml" if resume else None
-    made = run_training(data, _settings(config or stored, network, set_), out, resume=resume)
+    settings, many = _settings(config or stored, network, set_), (processes, nodes, rendezvous)
+    made = launch(partial(run_training, data, settings, out, resume=resume), *many)
     if made is None:
         fail(f"stopped; go on with: realface train {shlex.join([str(data), '--out', str(out)])} --resume", 130)
     print(made)

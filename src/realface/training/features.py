@@ -21,64 +21,32 @@ BATCH = 32
 _RECIPE = 2  # raise when degradations, crop or resampling change, so that old caches are not used
 
 
-def cached_features(
-    network: Network,
-    samples: Sequence[Sample],
-    lines: Sequence[str],
-    *,
-    view: int,
-    framing: Framing,
-    strength: float,
-    seed: int,
-    workers: int,
-) -> np.ndarray:
-    """Features of every sample in one view, from the cache or computed into it.
+def cached_views(
+    network: Network, samples: Sequence[Sample], lines: Sequence[str], config: Config, views: Iterable[int]
+) -> list[np.ndarray]:
+    """Features of every sample in each of some views, from the cache or computed into it.
 
     View 0 is the pictures as they are; every other view gives each picture one random history of its own. A
     pass that was interrupted goes on where it stopped. The cache is found again by the trunk's weights and by
     `lines`, the fingerprints of the samples in their order.
 
     Returns:
-        (len(samples), F) float16, memory-mapped; a row of NaN stands for a picture that could not be read or shows
-        no face.
+        For each view (len(samples), F) float16, memory-mapped; a row of NaN stands for a picture that could not be read
+        or shows no face.
     """
-    strength = strength if view else 0.0
-    folder = cache_dir("features") / _key(network, lines, framing, strength, seed if view else 0)
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"view{view}.npy"
-    with FileLock(folder / f"view{view}.lock"):  # another run may want the same features
-        _fill(path, network, samples, framing, strength, (seed, view), workers)
-    return np.lib.format.open_memmap(path, "r")
+    found: list[np.ndarray] = []
+    for view in views:
+        strength = config.degradations if view else 0.0
+        key = _key(network, lines, config.framing, strength, config.seed if view else 0)
+        path = cache_dir("features") / key / f"view{view}.npy"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(path.with_suffix(".lock")):  # another run may want the same features
+            _fill(path, network, samples, config, view)
+        found.append(np.lib.format.open_memmap(path, "r"))
+    return found
 
 
-def cached_views(
-    network: Network, samples: Sequence[Sample], lines: Sequence[str], config: Config, views: Iterable[int]
-) -> list[np.ndarray]:
-    """`cached_features` in each of some views, as a configuration has them."""
-    return [
-        cached_features(
-            network,
-            samples,
-            lines,
-            view=view,
-            framing=config.framing,
-            strength=config.degradations,
-            seed=config.seed,
-            workers=config.workers,
-        )
-        for view in views
-    ]
-
-
-def _fill(
-    path: Path,
-    network: Network,
-    samples: Sequence[Sample],
-    framing: Framing,
-    strength: float,
-    seed: tuple[int, int],
-    workers: int,
-) -> None:
+def _fill(path: Path, network: Network, samples: Sequence[Sample], config: Config, view: int) -> None:
     done_path = path.with_suffix(".done")
     done = int(done_path.read_text()) if done_path.exists() else 0
     if done >= len(samples):
@@ -89,9 +57,10 @@ def _fill(
         width = network.features(torch.zeros(1, 3, network.input_size, network.input_size, device=device)).shape[1]
     shape = (len(samples), width)
     table = np.lib.format.open_memmap(path, "r+" if done else "w+", np.float16, shape)
-    pictures = Pictures(samples, network.input_size, framing, strength, seed, loud=True)
-    loader = batches(pictures, BATCH, workers, range(done, len(samples)))
-    for pixels, rows in track(loader, f"features, view {seed[1]}"):
+    strength, seed = config.degradations if view else 0.0, (config.seed, view)
+    pictures = Pictures(samples, network.input_size, config.framing, strength, seed, loud=True)
+    loader = batches(pictures, BATCH, config.workers, range(done, len(samples)))
+    for pixels, rows in track(loader, f"features, view {view}"):
         end = min(done + BATCH, len(samples))
         table[done:end] = np.nan
         if len(rows):

@@ -15,6 +15,7 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.utils.data import DataLoader
+from torchmetrics.utilities.distributed import gather_all_tensors
 
 from ..errors import ConfigError, DataError
 from ..networks.base import Network
@@ -22,6 +23,7 @@ from ..progress import bar
 from .checkpoint import SafeCheckpoints
 from .config import Config
 from .features import has_bfloat16
+from .processes import place
 from .sources import Source
 from .twins import Twins
 
@@ -29,7 +31,11 @@ COLUMNS = ("epoch", "train_loss", "valid_loss", "valid_auc", "valid_accuracy", "
 
 
 class Task(pl.LightningModule):
-    """Binary cross-entropy on a network's logits, for pictures or for cached features of a frozen trunk."""
+    """Binary cross-entropy on a network's logits, for pictures or for cached features of a frozen trunk.
+
+    Of N processes each takes every Nth picture of every batch. Gradients, losses and figures are those of all of them;
+    only batch normalisation sees a process's own share.
+    """
 
     def __init__(self, network: Network, config: Config, train: Source | Twins, valid: Source | Twins) -> None:
         super().__init__()
@@ -39,7 +45,7 @@ class Task(pl.LightningModule):
             self.strict_loading = False
             for name, parameter in network.named_parameters():
                 parameter.requires_grad_(name.startswith("head."))
-        self._valid: list[tuple[Tensor, Tensor]] = []
+        self._valid: list[Tensor] = []  # (N, 2) logits and rows
         self._losses: list[Tensor] = []
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -56,21 +62,32 @@ class Task(pl.LightningModule):
 
     def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> Tensor | None:
         inputs, rows = batch
-        if len(rows) < 2:  # BatchNorm needs two
+        mine = len(rows) if len(rows) > 1 else 0  # BatchNorm needs two
+        every = self.trainer.strategy.reduce(torch.tensor(float(mine), device=self.device), reduce_op="sum")
+        processes = self.trainer.world_size
+        if mine:  # weighed so that the mean over the processes is that over the pictures
+            loss = binary_cross_entropy_with_logits(self.logits(inputs), self.train_source.labels_of(rows))
+            loss = loss * (mine * processes / every)
+        elif processes == 1:
             return None
-        loss = binary_cross_entropy_with_logits(self.logits(inputs), self.train_source.labels_of(rows))
-        self._losses.append(loss.detach())
+        else:  # the others wait for its gradients
+            loss = 0.0 * torch.stack([p.sum() for p in self.parameters() if p.requires_grad]).sum()
+        if mine or every:
+            self._losses.append(loss.detach())
         return loss
 
     def validation_step(self, batch: tuple[Tensor, Tensor], _: int) -> None:
         inputs, rows = batch
         if len(rows):
-            self._valid.append((self.logits(inputs).float().cpu(), rows.cpu()))
+            self._valid.append(torch.stack([self.logits(inputs).cpu().double(), rows.cpu().double()], 1))
 
     def on_validation_epoch_end(self) -> None:
-        if not self._valid:
+        judged = torch.cat([torch.empty(0, 2, dtype=torch.float64), *self._valid])
+        if self.trainer.world_size > 1:
+            judged = torch.cat(gather_all_tensors(judged.to(self.device))).cpu()
+        if not len(judged):
             raise DataError("none of the validation pictures could be read")
-        logits, rows = (torch.cat(parts) for parts in zip(*self._valid, strict=True))
+        logits, rows = judged[:, 0].float(), judged[:, 1].long()
         if not logits.isfinite().all():
             raise ConfigError("training diverged; set a lower learning_rate")
         labels = self.valid_source.labels_of(rows)
@@ -82,7 +99,7 @@ class Task(pl.LightningModule):
         self.log("valid_auc", float(roc_auc_score(labels, logits)))
         self.log("valid_accuracy", ((logits > 0) == (labels > 0.5)).float().mean())
         if self._losses:
-            self.log("train_loss", torch.stack(self._losses).mean())
+            self.log("train_loss", self.trainer.strategy.reduce(torch.stack(self._losses).mean(), reduce_op="mean"))
         self._valid, self._losses = [], []
 
     def configure_optimizers(self) -> Any:
@@ -98,14 +115,19 @@ class Task(pl.LightningModule):
         return optimizer
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        # So that a resumed run drops out the same as an undisturbed one.
-        torch.manual_seed(self.config.seed * 1_000_003 + self.global_step)
+        # So that a resumed run drops out the same as an undisturbed one, and each process its own.
+        torch.manual_seed(self.config.seed * 1_000_003 + self.global_step + self.global_rank * 1_000_000_007)
 
     def train_dataloader(self) -> "DataLoader[Any]":
-        return self.train_source.drawn(self.config, self.current_epoch)
+        return self._share(self.train_source.drawn(self.config, self.current_epoch))
 
     def val_dataloader(self) -> "DataLoader[Any]":
-        return self.valid_source.in_order(self.config)
+        return self._share(self.valid_source.in_order(self.config))
+
+    def _share(self, whole: "DataLoader[Any]") -> "DataLoader[Any]":
+        """This process's pictures of every batch; none, where a last one has fewer than there are processes."""
+        mine = [list(batch)[self.global_rank :: self.trainer.world_size] for batch in whole.batch_sampler or ()]
+        return DataLoader(whole.dataset, batch_sampler=mine, num_workers=whole.num_workers, collate_fn=whole.collate_fn)
 
 
 class _Journal(pl.Callback):
@@ -148,6 +170,8 @@ class _Journal(pl.Callback):
 def fit(task: Task, run: Path, *, resume: bool, quiet: bool = False) -> bool:
     """Train until the epochs are over, validation stops improving, or Ctrl-C; then load the best weights.
 
+    Where several processes train, the first of them writes the run folder and gets the weights.
+
     Args:
         task: what to train, changed in place.
         run: the run folder; gets `metrics.csv` and `checkpoints/{best,last}.safetensors`.
@@ -171,14 +195,18 @@ def fit(task: Task, run: Path, *, resume: bool, quiet: bool = False) -> bool:
     newest = ModelCheckpoint(folder, "last", monitor=None, enable_version_counter=False, every_n_epochs=1)
     journal = _Journal(run / "metrics.csv")
     journal.progress.console.quiet = quiet
-    callbacks: list[pl.Callback] = [journal, best, newest]
+    rank, processes, nodes = place()
+    callbacks: list[pl.Callback] = [best, newest] if rank else [journal, best, newest]
     if config.patience:
         callbacks.append(EarlyStopping(measure, mode=mode, patience=config.patience))
-    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
+    for chatty in ("pytorch_lightning", "lightning_fabric"):
+        logging.getLogger(chatty).setLevel(logging.ERROR)
     pl.seed_everything(config.seed, workers=True, verbose=False)
     trainer = pl.Trainer(
-        accelerator="auto",
-        devices=1,
+        accelerator="auto" if processes * nodes == 1 or torch.cuda.is_available() else "cpu",
+        devices=processes,
+        num_nodes=nodes,
+        use_distributed_sampler=False,  # every process takes its share itself
         precision="bf16-mixed" if has_bfloat16() and not config.freeze else "32-true",
         max_epochs=config.epochs,
         callbacks=callbacks,
@@ -201,7 +229,9 @@ def fit(task: Task, run: Path, *, resume: bool, quiet: bool = False) -> bool:
                 journal.progress.stop()
         if trainer.interrupted:
             return False
-        finished.touch()
+    if rank:
+        return True
+    finished.touch()
     state = SafeCheckpoints().load_checkpoint(best_path)["state_dict"]
     missing = task.load_state_dict(state, strict=task.strict_loading).missing_keys
     if any(".head." in name for name in missing):

@@ -39,6 +39,7 @@ from .config import Config, make_config, read_toml, to_toml
 from .export import export, preprocessing
 from .finish import finish
 from .sources import weights
+from .taught import of_versions
 from .train import sources_of
 
 FOLDS = 6
@@ -122,12 +123,14 @@ def fuse(data: Path, whole_run: Path, native_run: Path, out: Path) -> Path:
     out.mkdir(parents=True, exist_ok=True)
     (out / "config.toml").write_text(to_toml(config), encoding="utf-8")
     splits = read_splits(data)
-    hashes = {name: content_hash(fingerprints(rows)) for name, rows in splits.items() if rows}
+    lines = {name: features[name].lines if name in features else fingerprints(rows) for name, rows in splits.items()}
+    hashes = {name: content_hash(of_split) for name, of_split in lines.items() if of_split}
     fused = {
         split: [of_split.inputs(version, whole) @ weight + bias for version, whole in enumerate(of_split.whole)]
         for split, of_split in views.items()
     }
-    save_file({"logits": torch.from_numpy(np.stack(fused["train"])).float()}, out / "teacher.safetensors")
+    logits = torch.from_numpy(np.stack(fused["train"])).float()
+    save_file({"logits": logits}, out / "teacher.safetensors", of_versions(lines["train"], config))
     valid = _scores(views["valid"], fused["valid"])
     return finish(network, config, splits, hashes, out, name="two-views", valid=valid)
 
@@ -156,24 +159,30 @@ def both_views(
     with torch.inference_mode():
         whole = {name: [network.whole.classify(view).numpy() for view in rows.views] for name, rows in splits.items()}
         novelty = {name: [network.whole.novelty(view).numpy() for view in rows.views] for name, rows in splits.items()}
-    splits = held_out.standardised(splits)
+    standardised = held_out.standardised(splits)
     unseen = {name: [logits.copy() for logits in of_views] for name, of_views in whole.items()}
     for sources, head in heads:
-        for name, rows in splits.items():
+        for name, rows in standardised.items():
             chosen = np.isin(rows.sources, sources)
             for logits, features in zip(unseen[name], rows.views, strict=True):
                 logits[chosen] = held_out.scores(head, features[torch.from_numpy(chosen)])
     found = {}
     for name, rows in splits.items():
-        native = [native_view(network.native, rows.samples, config, version) for version in (0, 1)]
+        native = [native_view(network.native, rows.samples, rows.lines, config, version) for version in (0, 1)]
         found[name] = Views(rows.samples, whole[name], unseen[name], native, novelty[name])
     return found
 
 
-def native_view(network: NativeView, samples: Sequence[Sample], config: Config, view: int) -> Native:
-    """What the native view says of pictures as they are (view 0) or after their random history, cached on disk."""
+def native_view(
+    network: NativeView, samples: Sequence[Sample], lines: Sequence[str], config: Config, view: int
+) -> Native:
+    """What the native view says of pictures as they are (view 0) or after their random history, cached on disk.
+
+    It is found again by `lines`, the fingerprints of the samples, and the weights.
+    """
+    assert len(lines) == len(samples)
     strength = config.degradations if view else 0.0
-    digest = hashlib.sha256(json.dumps([*fingerprints(samples), config.framing, strength, config.seed, view]).encode())
+    digest = hashlib.sha256(json.dumps([*lines, config.framing, strength, config.seed, view]).encode())
     for weight in network.state_dict().values():
         digest.update(weight.numpy().tobytes())
     path = cache_dir("windows") / f"{digest.hexdigest()[:24]}.npy"
@@ -233,7 +242,7 @@ def fit_fusion(valid: Views) -> tuple[np.ndarray, float]:
 
 def _positive_regression(x: np.ndarray, y: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, float]:
     """Slopes (K,), none of them negative, and bias of logistic regression: what speaks for fake in a view may be worth
-    nothing, but never the opposite."""
+    nothing, but never the opposite. Views that never err get the weights at which the solver sees no slope any more."""
 
     def loss(p: np.ndarray) -> tuple[float, np.ndarray]:
         score = x @ p[:-1] + p[-1]

@@ -1,7 +1,7 @@
 """What a linear head says of sources it has never seen: leave some out, fit it to the others."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -22,10 +22,14 @@ Head = tuple[list[str], torch.Tensor]  # sources left out, and the head that has
 
 @dataclass
 class Rows:
-    """Pictures and one (N, F) float32 table of features for each view of them; NaN where no face was found."""
+    """Pictures and one (N, F) float32 table of features for each view of them; NaN where no face was found.
+
+    What `read` gives also has the pictures' fingerprints, `lines`.
+    """
 
     samples: list[Sample]
     views: list[torch.Tensor]
+    lines: list[str] = field(default_factory=list)
 
     def where(self, keep: np.ndarray) -> "Rows":
         """Those of the pictures for which `keep`, (N,) bool, says so."""
@@ -47,8 +51,9 @@ def read(data: Path, trunk: Network, config: Config) -> dict[str, Rows]:
     found = {}
     for split in ("train", "valid"):
         samples = splits[split]
-        tables = cached_views(trunk, samples, fingerprints(samples), config, (0, 1))
-        found[split] = Rows(samples, [torch.from_numpy(table.astype(np.float32)) for table in tables])
+        lines = fingerprints(samples)
+        tables = cached_views(trunk, samples, lines, config, (0, 1))
+        found[split] = Rows(samples, [torch.from_numpy(table.astype(np.float32)) for table in tables], lines)
     return found
 
 

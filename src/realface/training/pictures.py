@@ -2,11 +2,12 @@
 
 import logging
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, default_collate
 
 from ..data import Sample
 from ..data.crops import network_input, read_face
@@ -55,20 +56,28 @@ class Pictures(Dataset[tuple[Tensor, int] | None]):
             if self.loud:
                 log.warning("left out: %s (%s)", self.samples[row].path, error)
             return None
-        crop = network_input(face.pixels, self.size, self.strength, (*self.seed, position))
+        crop = self.seen(face.pixels, position)
         return torch.from_numpy(np.array(crop)).permute(2, 0, 1), row  # a copy: torch wants writable memory
+
+    def seen(self, crop: np.ndarray, position: int) -> np.ndarray:
+        """What the network is given of a face, (size, size, 3) uint8."""
+        return network_input(crop, self.size, self.strength, (*self.seed, position))
 
 
 def batches(
-    pictures: Pictures, batch_size: int, workers: int, sampler: Iterable[int] | None = None
-) -> "DataLoader[tuple[Tensor, int] | None]":
-    """Batches of ((N, 3, S, S) uint8, (N,) int64 row numbers), unreadable pictures left out."""
-    return DataLoader(pictures, batch_size, sampler=sampler, num_workers=workers, collate_fn=collate)
+    items: Dataset[Any], batch_size: int, workers: int, sampler: Iterable[int] | None = None
+) -> "DataLoader[Any]":
+    """Batches of (inputs, (N,) int64 row numbers), without the items that are None.
+
+    An item is inputs and their row: ((3, S, S) uint8, row) gives batches of (N, 3, S, S). It may also be several
+    of them, stacked, which are counted one by one.
+    """
+    return DataLoader(items, batch_size, sampler=sampler, num_workers=workers, collate_fn=_collate)
 
 
-def collate(items: list[tuple[Tensor, int] | None]) -> tuple[Tensor, Tensor]:
-    """A batch of what could be read: ((N, 3, S, S) uint8, (N,) int64 row numbers)."""
+def _collate(items: list[Any]) -> tuple[Tensor, Tensor]:
     readable = [item for item in items if item is not None]
     if not readable:
         return torch.empty(0, 3, 1, 1, dtype=torch.uint8), torch.empty(0, dtype=torch.int64)
-    return torch.stack([pixels for pixels, _ in readable]), torch.tensor([row for _, row in readable])
+    inputs, rows = default_collate(readable)
+    return inputs.flatten(0, rows.ndim - 1), rows.flatten()

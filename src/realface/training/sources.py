@@ -34,12 +34,13 @@ class Source:
         samples: the pictures, in row order.
         views: with a frozen trunk, one (N, F) table for each version of the pictures.
         weights: (N,) sampling weights; 0 for pictures that could not be read.
+        draws: how many are drawn in an epoch.
     """
 
     def __init__(
         self, samples: Sequence[Sample], balance: str, size: int, views: Sequence[np.ndarray] | None = None
     ) -> None:
-        self.samples, self.size, self.views = samples, size, views
+        self.samples, self.size, self.views, self.draws = samples, size, views, len(samples)
         readable = ~np.isnan(views[0][:, 0]) if views else np.ones(len(samples), bool)
         if {s.label for s, fine in zip(samples, readable, strict=True) if fine} != {0, 1}:
             raise DataError("none of the real pictures, or none of the fake ones, could be read")
@@ -53,7 +54,7 @@ class Source:
     def drawn(self, config: Config, epoch: int) -> "DataLoader[Any]":
         """Batches of (inputs, row numbers) of one training epoch, drawn by weight with replacement."""
         generator = torch.Generator().manual_seed(config.seed * 1000 + epoch)
-        rows = torch.multinomial(self.weights, len(self.samples), replacement=True, generator=generator).tolist()
+        rows = torch.multinomial(self.weights, self.draws, replacement=True, generator=generator).tolist()
         return self._loader(config, rows, epoch + 1)
 
     def in_order(self, config: Config) -> "DataLoader[Any]":
@@ -62,7 +63,7 @@ class Source:
 
     def _loader(self, config: Config, rows: list[int], epoch: int) -> "DataLoader[Any]":
         if self.views is not None:
-            return DataLoader(_Features(self.views, rows, (config.seed, epoch)), config.batch_size)
+            return batches(_Features(self.views, rows, (config.seed, epoch)), config.batch_size, workers=0)
         pictures = Pictures(
             self.samples,
             self.size,

@@ -4,21 +4,21 @@ Hinton et al. 2015, "Distilling the Knowledge in a Neural Network"; that teacher
 version of a picture: Beyer et al. 2022, "Knowledge distillation: A good teacher is patient and consistent".
 """
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
-from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from safetensors import safe_open
+from torch.utils.data import DataLoader
 
 from ..data import Sample
-from ..data.crops import network_input, read_face
-from ..errors import DataError, ImageError
+from ..data.crops import network_input
+from ..errors import DataError
 from .config import Config
-from .pictures import collate
+from .pictures import Pictures, batches
 from .sources import Source, weights
 
 TRUST = 0.5
@@ -31,51 +31,47 @@ class Taught(Source):
     A row number is that of the version (0 as they are, 1 degraded) times the number of pictures, plus the picture's.
     """
 
-    def __init__(self, samples: Sequence[Sample], config: Config, size: int) -> None:
-        """Take what `realface fuse` left in the run folder `config.teacher`.
+    def __init__(self, samples: Sequence[Sample], lines: Sequence[str], config: Config, size: int) -> None:
+        """Take what `realface fuse` left in the run folder `config.teacher`; `lines` are the samples' fingerprints.
 
         Raises:
-            DataError: there is no such thing, or it is of other pictures.
+            DataError: there is no such thing, or it is of other pictures or other versions of them.
         """
         super().__init__([*samples, *samples], config.balance, size)
-        self.count, self.config = len(samples), config
+        self.draws = len(samples)
         path = Path(config.teacher) / "teacher.safetensors"
         try:
-            logits = load_file(path)["logits"]
+            with safe_open(path, "pt") as file:
+                logits, judged = file.get_tensor("logits"), file.metadata() or {}  # none in files of realface 0.1.0
         except Exception:  # safetensors has no common base of the errors it raises
             raise DataError(f"{path} is not what `realface fuse` leaves for a smaller network to learn from") from None
         if logits.shape != (2, len(samples)):
             raise DataError(f"{config.teacher} has judged other pictures than these; fuse again on this data")
+        wanted = of_versions(lines, config)
+        if other := [name for name in wanted if judged.get(name, wanted[name]) != wanted[name]]:
+            raise DataError(f"{config.teacher} has judged other {' and '.join(other)}; choose the same, or fuse again")
         fine = ~logits.isnan().flatten()
         one = torch.from_numpy(weights(samples, config.balance)).float()
         self.weights = torch.cat([one, one]) * fine
         self._labels = (1 - TRUST) * self._labels + TRUST * logits.flatten().nan_to_num().sigmoid()
 
-    def drawn(self, config: Config, epoch: int) -> "DataLoader[Any]":
-        generator = torch.Generator().manual_seed(config.seed * 1000 + epoch)
-        rows = torch.multinomial(self.weights, self.count, replacement=True, generator=generator).tolist()
-        versions = _Versions(self, rows, (config.seed, epoch))
-        return DataLoader(versions, config.batch_size, num_workers=config.workers, collate_fn=collate)
+    def _loader(self, config: Config, rows: list[int], epoch: int) -> "DataLoader[Any]":
+        seed = (config.seed, epoch - 1)
+        versions = _Versions(self.samples, self.size, config.framing, config.degradations, seed, rows=rows)
+        return batches(versions, config.batch_size, config.workers)
 
 
-class _Versions(Dataset[tuple[Tensor, int] | None]):
-    """The versions the teacher has seen as ((3, size, size) uint8, row number), mirrored by chance."""
+class _Versions(Pictures):
+    """The versions the teacher has seen, mirrored by chance."""
 
-    def __init__(self, source: Taught, rows: Sequence[int], seed: tuple[int, int]) -> None:
-        self.source, self.rows, self.seed = source, rows, seed
+    def seen(self, crop: np.ndarray, position: int) -> np.ndarray:
+        version, number = divmod(self.rows[position], len(self.samples) // 2)
+        crop = network_input(crop, self.size, self.strength if version else 0.0, (self.seed[0], version, number))
+        return crop[:, ::-1] if np.random.default_rng((*self.seed, position)).random() < 0.5 else crop
 
-    def __len__(self) -> int:
-        return len(self.rows)
 
-    def __getitem__(self, position: int) -> tuple[Tensor, int] | None:
-        row, config = self.rows[position], self.source.config
-        version, number = divmod(row, self.source.count)
-        try:
-            face = read_face(self.source.samples[number].path, config.framing)
-        except ImageError:
-            return None
-        strength = config.degradations if version else 0.0
-        crop = network_input(face.pixels, self.source.size, strength, (config.seed, version, number))
-        if np.random.default_rng((*self.seed, position)).random() < 0.5:
-            crop = crop[:, ::-1]
-        return torch.from_numpy(np.array(crop)).permute(2, 0, 1), row
+def of_versions(lines: Sequence[str], config: Config) -> dict[str, str]:
+    """What fixes both versions of pictures, by `lines`, their fingerprints in order: stored with a teacher's logits."""
+    pictures = hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    settings = {"seed": config.seed, "framing": config.framing, "degradations": config.degradations}
+    return {"pictures": pictures} | {name: str(value) for name, value in settings.items()}

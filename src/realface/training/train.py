@@ -17,13 +17,14 @@ from .features import cached_views
 from .finish import finish
 from .fit import Task, fit
 from .memory import keep_freed_memory
+from .processes import place
 from .sources import Source
 from .taught import Taught
 from .twins import Twins
 
 
 def train(data: Path, config: Config, run: Path, *, resume: bool = False) -> Path | None:
-    """Train, calibrate and export a detector.
+    """Train, calibrate and export a detector; each process of `processes.launch` takes part, the first one writes.
 
     The run folder gets config.toml, metrics.csv, curves.png, checkpoints/, detector.onnx and, of the test split,
     evaluation.json, report.txt and confusion.png.
@@ -47,8 +48,8 @@ def train(data: Path, config: Config, run: Path, *, resume: bool = False) -> Pat
         labels = {s.label for s in chosen[name]}
         if labels != {0, 1}:
             raise DataError(f"{data}: the {name} split needs pictures of both classes, real and fake")
-    stored = run / "config.toml"
-    if stored.exists() and not resume:
+    stored, first = run / "config.toml", place()[0] == 0
+    if first and stored.exists() and not resume:
         raise DataError(f"{run} holds a run already; add --resume to go on with it, or choose another --out")
     if stored.exists() and read_toml(stored).get("network") != config.network:
         raise DataError(f"{run} holds a run of another network; choose another --out")
@@ -62,16 +63,20 @@ def train(data: Path, config: Config, run: Path, *, resume: bool = False) -> Pat
     network = new_network(config)
     if config.start:
         load_weights(network, Path(config.start))
-    hashes = {name: content_hash(fingerprints(rows)) for name, rows in splits.items() if rows}
+    lines = {s: line for rows in splits.values() for s, line in zip(rows, fingerprints(rows), strict=True)}
+    hashes = {name: content_hash(lines[s] for s in rows) for name, rows in splits.items() if rows}
     task = Task(
         network,
         config,
-        _source(network, config, chosen, "train", range(config.views if config.degradations else 1)),
-        _source(network, config, chosen, "valid", [1]),
+        _source(network, config, chosen["train"], lines, range(config.views if config.degradations else 1)),
+        _source(network, config, chosen["valid"], lines, [1]),
     )
-    stored.write_text(to_toml(config), encoding="utf-8")
+    if first:
+        stored.write_text(to_toml(config), encoding="utf-8")
     if not fit(task, run, resume=resume):
         return None
+    if not first:
+        return run / "detector.onnx"
     curves_plot(run / "metrics.csv", run / "curves.png")
     return finish(network, config, splits, hashes, run)
 
@@ -105,9 +110,9 @@ def of_sources(splits: dict[str, list[Sample]], config: Config) -> dict[str, lis
 
 
 def _source(
-    network: Network, config: Config, splits: dict[str, list[Sample]], split: str, views: Sequence[int]
+    network: Network, config: Config, samples: list[Sample], lines: dict[Sample, str], views: Sequence[int]
 ) -> Source | Twins:
-    samples = splits[split]
+    split, of_samples = samples[0].split, [lines[sample] for sample in samples]
     if config.freeze and (network.window or config.teacher):
         raise ConfigError(
             "with freeze, features of whole pictures are learned from: neither windows nor a teacher's versions"
@@ -116,8 +121,8 @@ def _source(
         pairs = read_splits(config.pairs)[split] if config.pairs else []
         return Twins(samples, pairs, network.input_size, config.framing)
     if config.teacher and split == "train":
-        return Taught(samples, config, network.input_size)
+        return Taught(samples, of_samples, config, network.input_size)
     if not config.freeze:
         return Source(samples, config.balance, network.input_size)
-    tables = cached_views(network, samples, fingerprints(samples), config, views)
+    tables = cached_views(network, samples, of_samples, config, views)
     return Source(samples, config.balance, network.input_size, tables)

@@ -14,6 +14,7 @@ from ..data.crops import read_face
 from ..errors import DataError, ImageError
 from ..faces import Framing
 from .config import Config
+from .pictures import batches
 
 ALIGNED = 0.6
 """Share of twins that are a real picture and its reconstruction; the others are two pictures of one source."""
@@ -27,7 +28,10 @@ class Twins:
     """Draws twins for a network that looks at windows of native pixels; used in place of `training.sources.Source`.
 
     Both of a twin get the same random history and the same window, so that nothing but the generator's trace, and
-    in twins of one source what the pictures show, differs.
+    in twins of one source what the pictures show, differs. That holds for pictures of one size, as a picture and what
+    `realface data reconstruct` makes of it always are. Two pictures of a source may differ in size; the noise of a
+    history then takes more random numbers for one than for the other, and what is drawn after it, the window too, is
+    not the same.
 
     Attributes:
         samples: pictures of a data set, then those of its reconstructions.
@@ -67,7 +71,7 @@ class Twins:
     def _loader(self, config: Config, rng: np.random.Generator, epoch: int) -> "DataLoader[Any]":
         twins = [self._draw(rng) for _ in range(len(self.samples) // 2)]
         windows = _Windows(self, twins, config.degradations, (config.seed, epoch))
-        return DataLoader(windows, config.batch_size // 2, num_workers=config.workers, collate_fn=_collate)
+        return batches(windows, config.batch_size // 2, config.workers)
 
     def read(self, row: int) -> np.ndarray:
         """The face in a picture, native pixels; a reconstruction is nothing but a face."""
@@ -101,13 +105,6 @@ class _Windows(Dataset[tuple[Tensor, Tensor] | None]):
             pixels.append(torch.from_numpy(window.copy()).permute(2, 0, 1))
         untouched = torch.equal(*pixels)  # by an edit of another part of the face: that is no fake
         return torch.stack(pixels), torch.tensor((rows[0], rows[0]) if untouched else rows)
-
-
-def _collate(items: list[tuple[Tensor, Tensor] | None]) -> tuple[Tensor, Tensor]:
-    readable = [item for item in items if item is not None]
-    if not readable:
-        return torch.empty(0, 3, 1, 1, dtype=torch.uint8), torch.empty(0, dtype=torch.int64)
-    return torch.cat([pixels for pixels, _ in readable]), torch.cat([rows for _, rows in readable])
 
 
 def _by_source(samples: Sequence[Sample]) -> list[tuple[list[int], list[int]]]:
