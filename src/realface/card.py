@@ -10,6 +10,7 @@ from .results import Answer
 
 KEY = "realface"
 FORMAT = 2  # 1 had no `window`
+MAX_TEXT = 2**20  # characters of a card; those of the bundled detectors have 22,000
 
 SIZE_GROUPS = {"under 128 px": 0, "128 to 255 px": 128, "256 to 511 px": 256, "512 px and more": 512}
 """By the native side of a face's crop: name to the smallest side in it. The keys of `Card.metrics["test_by_size"]`."""
@@ -120,6 +121,8 @@ class Card:
             DetectorError: not a card, one of a newer format, or with values no detector can have.
         """
         try:
+            if len(text) > MAX_TEXT:
+                raise ValueError(f"it has {len(text):,} characters")
             raw = json.loads(text)
             parts = {"preprocessing": Preprocessing, "calibration": Calibration}
             parts |= {"thresholds": Thresholds, "policy": Policy}

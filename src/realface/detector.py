@@ -2,15 +2,17 @@
 
 import hashlib
 import os
-import re
+import stat
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cache
 from importlib import resources
 from pathlib import Path
 
 import numpy as np
 import onnxruntime as ort
 
-from . import degrade, faces, images, provenance
+from . import degrade, faces, graph, images, provenance
 from .card import KEY, Card
 from .errors import DetectorError, ImageError
 from .images import Limits
@@ -28,8 +30,10 @@ CHANGES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 }
 """What the stability check does to the crop of a face, in its native pixels."""
 
-# The protobuf field with which a tensor names another file that holds it: ONNX Runtime would read any file there.
-_EXTERNAL = re.compile(rb"(\x0a|\x8a\x80*\x00)(\x08|\x88\x80*\x00)location")
+# What a graph may take, since nothing else bounds it; `best` takes 0.3 s and 0.1 GB for a face on one core.
+MAX_BYTES = 2**30  # of the file
+MAX_SECONDS = 60  # for each face; looked at after each operator
+MAX_FOLDED = 2**24  # bytes of a constant that is worked out as the file is loaded
 
 
 class Detector:
@@ -46,8 +50,10 @@ class Detector:
         options.log_severity_level = 4  # what goes wrong is raised; nothing is printed beside it
         options.intra_op_num_threads = threads or 0
         options.add_session_config_entry("session.load_model_format", "ONNX")
-        if b"location" in data and _EXTERNAL.search(data):  # the pattern alone takes a third of a second on 39 MB
-            raise DetectorError("this ONNX file keeps tensors in other files; a detector is one file")
+        options.add_session_config_entry("session.use_env_allocators", "1")
+        options.add_session_config_entry("optimization.constant_folding_max_output_size_in_bytes", str(MAX_FOLDED))
+        graph.check(data)
+        _bound_memory()
         try:
             self._session = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
         except Exception:  # ONNX Runtime has no common base of the errors it raises
@@ -76,8 +82,13 @@ class Detector:
         """
         path = bundled().get(str(detector), Path(detector))
         try:
-            data = path.read_bytes()
+            facts = path.stat()
+            if stat.S_ISREG(facts.st_mode) and facts.st_size > MAX_BYTES:
+                raise DetectorError(f"{path} has {facts.st_size:,} bytes, more than any detector")
+            data = path.read_bytes() if stat.S_ISREG(facts.st_mode) else None  # a pipe or device might never end
         except (OSError, ValueError):
+            data = None
+        if data is None:
             names = ", ".join(bundled())
             raise DetectorError(f"no detector {str(detector)!r}: give a .onnx file or one of: {names}") from None
         return cls(data, threads=threads, limits=limits)
@@ -171,10 +182,19 @@ class Detector:
             given["pixels"] = np.stack([faces.resample(crop, size) for crop in crops])
         if window := self.card.preprocessing.window:
             given["windows"] = np.stack([faces.windows(crop, window) for crop in crops])
+        options = ort.RunOptions()
+        options.log_severity_level = 4
+        limit = threading.Timer(MAX_SECONDS * len(crops), setattr, (options, "terminate", True))
+        limit.daemon = True
+        limit.start()
         try:
-            said = {n: np.asarray(output) for n, output in zip(names, self._session.run(names, given), strict=True)}
+            outputs = self._session.run(names, given, options)
         except Exception:  # as on loading, there is no common base
-            raise DetectorError(f"the detector {self.id.name} fails on these pictures") from None
+            why = "takes too long" if options.terminate else "fails"
+            raise DetectorError(f"the detector {self.id.name} {why} on these pictures") from None
+        finally:
+            limit.cancel()
+        said = {name: np.asarray(output) for name, output in zip(names, outputs, strict=True)}
         fits = all(len(output) == len(crops) and np.isfinite(output).all() for output in said.values())
         _, *sides = said.get("evidence", said["logit"]).shape
         if not fits or said["logit"].ndim != 1 or (sides and not (len(set(sides)) == 1 and 1 <= sides[0] <= MAX_GRID)):
@@ -258,6 +278,20 @@ class Detector:
         whole = "logit" in self._outputs and len(set(self._outputs)) == len(outputs)
         if inputs != promised or not whole or any(known.get(name) != tuple(kind) for name, *kind in outputs):
             raise DetectorError("the detector's inputs and outputs are not those its description promises")
+
+
+@cache
+def _bound_memory() -> None:
+    """Let the graphs of all detectors of this process together have no more than half of the machine's memory."""
+    try:
+        most = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+    except (AttributeError, ValueError):  # Windows
+        most = 2**32
+    where = ort.OrtMemoryInfo("Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT)
+    try:
+        ort.create_and_register_allocator(where, ort.OrtArenaCfg(most, -1, -1, -1))
+    except Exception:  # whoever runs ONNX Runtime beside us has set bounds of their own
+        return
 
 
 def bundled() -> dict[str, Path]:

@@ -10,11 +10,14 @@ RealfaceError
 │   ├── TooSmall              too_small
 │   ├── NotAnImage            not_an_image
 │   ├── Truncated             truncated
-│   └── NoFace                no_face           where labelled pictures need one; a check answers with that status
+│   ├── NoFace                no_face           where labelled pictures need one; a check answers with that status
+│   └── Crashed               crashed           the process that judged it in a scan died, twice
 ├── DetectorError         detector          a detector file is missing, damaged or not ours
 ├── DataError             data              a data set cannot be trained or measured on
 ├── ConfigError           config            a training setting is unknown or out of range
+├── ScanError             scan              a scan cannot begin, or not go on with what is there
 ├── WeightsError          weights           published weights are missing or wrong
+├── TrailError            trail             the audit trail cannot be opened, read or written
 └── MissingExtra          missing_extra     an optional part of realface is not installed
 """
 
@@ -67,6 +70,10 @@ class NoFace(ImageError):
     code = "no_face"
 
 
+class Crashed(ImageError):
+    code = "crashed"
+
+
 class DetectorError(RealfaceError):
     code = "detector"
 
@@ -79,8 +86,16 @@ class ConfigError(RealfaceError):
     code = "config"
 
 
+class ScanError(RealfaceError):
+    code = "scan"
+
+
 class WeightsError(RealfaceError):
     code = "weights"
+
+
+class TrailError(RealfaceError):
+    code = "trail"
 
 
 class MissingExtra(RealfaceError):

@@ -15,10 +15,10 @@ def bar() -> Progress:
     return Progress(*columns, console=Console(stderr=True))
 
 
-def track(items: Iterable[T], label: str) -> Iterator[T]:
-    """Pass items on, showing how many are done and how long the rest will take."""
+def track(items: Iterable[T], label: str, total: int | None = None) -> Iterator[T]:
+    """Pass items on, showing how many are done and how long the rest will take; `total` where they do not know it."""
     with bar() as progress:
-        task = progress.add_task(label, total=len(items) if isinstance(items, Sized) else None)
+        task = progress.add_task(label, total=len(items) if isinstance(items, Sized) else total)
         for item in items:
             yield item
             progress.advance(task)

@@ -1,0 +1,88 @@
+"""A trail as a file that other programs read."""
+
+import csv
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..errors import MissingExtra, TrailError
+from .chain import NAMES
+from .trail import Records, Track, Trail, untracked
+
+COLUMNS = (*NAMES, "hash")
+FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # and their full-width twins
+ROWS = 10_000  # of a group of a Parquet file
+
+
+def export(trail: Trail, out: Path, track: Track = untracked) -> int:
+    """Write every record to a file, whole or not at all, without keeping them in memory.
+
+    Args:
+        trail: is only read.
+        out: .jsonl (an object a line, of the names in `COLUMNS`, probabilities as a list), .csv or .parquet.
+        track: shows how far it is.
+
+    Returns:
+        How many there are.
+
+    Raises:
+        TrailError: of another kind of file, or it cannot be written.
+        MissingExtra: Parquet needs pyarrow.
+    """
+    writers = {".jsonl": _jsonl, ".csv": _csv, ".parquet": _parquet}
+    write = writers.get(out.suffix.lower())
+    if write is None:
+        raise TrailError(f"a trail is exported as {', '.join(writers)}; give the file such a name, not {out.name}")
+    part = out.with_name(f"{out.name}.part")
+    try:
+        with trail.records() as (head, rows):
+            count = head.n - head.pruned
+            write(part, track(rows, count))
+        part.replace(out)
+    except OSError as error:
+        raise TrailError(f"{out} could not be written: {error}") from None
+    finally:
+        part.unlink(missing_ok=True)
+    return count
+
+
+def _listed(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A record whose probabilities are a list."""
+    try:
+        return {**row, "probabilities": json.loads(row["probabilities"])}
+    except (ValueError, TypeError):
+        raise TrailError(f"record {row['n']} was changed since it was written; see `realface audit verify`") from None
+
+
+def _jsonl(path: Path, rows: Records) -> None:
+    with path.open("w", encoding="ascii") as file:
+        for row in rows:
+            file.write(json.dumps(_listed(row)) + "\n")
+
+
+def _csv(path: Path, rows: Records) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(COLUMNS)
+        for row in rows:  # a name can begin as a formula does; a spreadsheet takes what follows ' for text
+            cells = [row[name] for name in COLUMNS]
+            writer.writerow([f"'{cell}" if str(cell).startswith(FORMULA) else cell for cell in cells])
+
+
+def _parquet(path: Path, rows: Records) -> None:
+    try:
+        import pyarrow as pa
+        from pyarrow import parquet
+    except ImportError:
+        raise MissingExtra('Parquet needs pyarrow: pip install "realface[train]"; or export to .jsonl') from None
+    kinds = {"n": pa.int64(), "probabilities": pa.list_(pa.float64())}
+    schema = pa.schema([(name, kinds.get(name, pa.string())) for name in COLUMNS])
+    rest: list[dict[str, Any]] = []
+    with parquet.ParquetWriter(path, schema) as writer:
+        for row in rows:
+            rest.append(_listed(row))
+            if len(rest) == ROWS:
+                writer.write_table(pa.Table.from_pylist(rest, schema))
+                rest = []
+        writer.write_table(pa.Table.from_pylist(rest, schema))

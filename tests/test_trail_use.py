@@ -1,0 +1,167 @@
+"""The audit trail in use: its commands, and an export that can be checked without realface."""
+
+import csv
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from test_trail import entry, rows, unguarded
+from typer.testing import CliRunner
+
+from realface.cli import app
+from realface.errors import MissingExtra, TrailError
+from realface.trail import Trail
+from realface.trail.export import export
+
+DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "audit-trail.md"
+
+
+def run(*arguments: object) -> tuple[int, str]:
+    """Exit status and output of `realface audit`; typed errors come through."""
+    result = CliRunner().invoke(app, ["audit", *map(str, arguments)])
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result.exit_code, result.stdout
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """The file of a trail of six records."""
+    trail = Trail(str(tmp_path / "trail.db"))
+    trail.append([entry(day) for day in range(1, 7)])
+    trail.close()
+    return tmp_path / "trail.db"
+
+
+class TestExport:
+    def test_every_kind_holds_the_same(self, path: Path, tmp_path: Path) -> None:
+        trail = Trail(str(path))
+        wanted = [{**row, "probabilities": [0.97, 0.1]} for row in rows(trail)]
+        for name in ("t.jsonl", "t.csv", "t.parquet"):
+            assert export(trail, tmp_path / name) == 6
+        trail.close()
+        lines = (tmp_path / "t.jsonl").read_text().splitlines()
+        assert [json.loads(line) for line in lines] == wanted
+        assert pq.read_table(tmp_path / "t.parquet").to_pylist() == wanted
+        with (tmp_path / "t.csv").open(newline="") as file:
+            got = list(csv.DictReader(file))
+        assert got == [{k: str(v) for k, v in row.items()} for row in wanted]
+        assert sorted(p.name for p in tmp_path.glob("t.*")) == ["t.csv", "t.jsonl", "t.parquet"]
+
+    def test_parquet_in_several_groups(self, path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("realface.trail.export.ROWS", 4)
+        run("export", path, "--out", tmp_path / "t.parquet")
+        read = pq.ParquetFile(tmp_path / "t.parquet")
+        assert [read.metadata.row_group(i).num_rows for i in range(read.num_row_groups)] == [4, 2]
+
+    def test_no_cell_is_a_formula(self, path: Path, tmp_path: Path) -> None:
+        trail = Trail(str(path))
+        trail.append([entry(7, who="=HYPERLINK(1)", request="\uff1d1")])
+        trail.close()
+        run("export", path, "--out", tmp_path / "t.csv")
+        with (tmp_path / "t.csv").open(newline="") as file:
+            last = list(csv.DictReader(file))[-1]
+        assert (last["who"], last["request"]) == ("'=HYPERLINK(1)", "'\uff1d1")
+
+    def test_a_failure_leaves_what_was_there(self, path: Path, tmp_path: Path) -> None:
+        (tmp_path / "t.jsonl").write_text("old")
+        unguarded(f"sqlite:///{path}", "UPDATE realface_trail SET probabilities = 'x' WHERE n = 5")
+        with pytest.raises(TrailError, match="record 5"):
+            run("export", path, "--out", tmp_path / "t.jsonl")
+        assert (tmp_path / "t.jsonl").read_text() == "old"
+        assert not (tmp_path / "t.jsonl.part").exists()
+        for name, said in (("t.txt", r"\.jsonl, \.csv, \.parquet"), ("no/t.csv", "could not be written")):
+            with pytest.raises(TrailError, match=said):
+                run("export", path, "--out", tmp_path / name)
+
+    def test_the_document_checks_an_export_without_realface(self, path: Path, tmp_path: Path) -> None:
+        (code,) = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL)
+        run("prune", path, "--before", "2026-01-03", "--by", "x")
+        run("export", path, "--out", tmp_path / "trail.jsonl")
+        whole = (tmp_path / "trail.jsonl").read_text()
+        said = []
+        for text in (whole, whole.replace('"fake"', '"real"', 1)):
+            (tmp_path / "trail.jsonl").write_text(text)
+            command = [sys.executable, "-c", code]
+            done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+            said.append((done.returncode, done.stdout.split()))
+        assert said == [(0, ["7", json.loads(whole.splitlines()[-1])["hash"]]), (1, [])]
+
+
+class TestCommands:
+    def test_verify(self, path: Path) -> None:
+        code, said = run("verify", path)
+        assert code == 0
+        wanted = r"6 records, and 0 older ones.*last record: 6\nlast hash: ([0-9a-f]{64})\n.*chain holds"
+        match = re.search(wanted, said, re.DOTALL)
+        assert match
+        assert run("verify", path, "--expect", match[1].upper())[0] == 0
+        code, said = run("verify", path, "--expect", "0" * 63 + "1")
+        assert (code, "no record has the hash" in said, "was changed" in said) == (1, True, True)
+
+    def test_verify_counts_what_it_does_not_tell(self, path: Path) -> None:
+        trail = Trail(f"sqlite:///{path}")
+        trail.append([entry(7)] * 30)
+        trail.close()
+        unguarded(f"sqlite:///{path}", "UPDATE realface_trail SET who = 'x' WHERE n > 6")
+        code, said = run("verify", path)
+        assert (code, said.count("is not what"), "and 10 more" in said) == (1, 20, True)
+
+    def test_prune(self, path: Path) -> None:
+        assert run("prune", path, "--before", "2026-01-03T12:00:00", "--by", "me") == (0, "3 records were removed\n")
+        assert "4 records, and 3 older ones" in run("verify", path)[1]
+
+    def test_the_address_may_come_from_the_environment(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("REALFACE_TRAIL", str(path))
+        assert run("verify")[0] == 0
+
+
+class TestNoTrail:
+    @pytest.mark.parametrize(
+        ("url", "said"),
+        [
+            ("missing.db", "there is no audit trail missing.db"),
+            ("sqlite:///missing.db", "there is no audit trail missing.db"),
+            ("empty.db", "there is no audit trail in empty.db"),
+            ("text.db", "text.db: file is not a database"),
+            ("other.db", "table realface_trail is not that of this version"),
+            ("headless.db", "has lost its head"),
+            (":memory:", "SQLite file or in PostgreSQL"),
+            ("sqlite://", "SQLite file or in PostgreSQL"),
+            ("mysql://u:secret@h/d", r"not in mysql://u:\*\*\*@h/d"),
+            ("postgresql://u:secret@127.0.0.1:1/d", r"u:\*\*\*@127.0.0.1:1/d: connection failed"),
+            ("postgresql://u:secret@h:port/d", "this is no database"),
+            ("://", "this is no database"),
+            ("a\0b", "there is no audit trail|cannot be opened"),
+        ],
+    )
+    def test_what_cannot_be_read_is_a_typed_error(
+        self, url: str, said: str, path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(path.parent)
+        Path("empty.db").touch()
+        Path("text.db").write_text("text" * 1000)
+        Path("headless.db").write_bytes(path.read_bytes())
+        unguarded("sqlite:///headless.db", "DELETE FROM realface_trail_head")
+        unguarded("sqlite:///other.db", "CREATE TABLE realface_trail (n INTEGER)")
+        with pytest.raises(TrailError, match=said) as error:
+            run("verify", url)
+        assert "secret" not in str(error.value)
+        assert not Path("missing.db").exists()
+
+    def test_nothing_begins_where_no_file_can_be(self, tmp_path: Path) -> None:
+        for place in (tmp_path / "no/trail.db", tmp_path):
+            with pytest.raises(TrailError):
+                Trail(str(place))
+
+    def test_only_its_owner_can_read_it(self, path: Path) -> None:
+        assert path.stat().st_mode & 0o077 == 0
+
+    def test_a_missing_driver_is_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setitem(sys.modules, "psycopg", None)
+        with pytest.raises(MissingExtra, match=r"realface\[postgres\]"):
+            Trail("postgresql://h/d")
