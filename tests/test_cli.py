@@ -3,7 +3,9 @@
 import io
 import json
 import os
+import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,7 @@ import pytest
 from conftest import brightness_detector, encoded, grey
 from PIL import Image
 
-from realface import Detector, cli, paths, table
+from realface import Detector, cli, paths, progress, table
 from realface.card import Preprocessing
 from realface.results import Crop, DetectorId, Face, Probability, Trial, Verdict
 
@@ -239,6 +241,63 @@ def test_a_defect_is_one_sentence(run, monkeypatch: pytest.MonkeyPatch, detector
     assert err == "realface: this is a defect in realface, please report it: ZeroDivisionError: oh\n"
 
 
+def test_a_defect_can_be_looked_into(monkeypatch: pytest.MonkeyPatch, detector_file: Path) -> None:
+    monkeypatch.setenv("REALFACE_DEBUG", "1")
+    monkeypatch.setattr(sys, "argv", ["realface", "check", "x.jpg", "--detector", str(detector_file)])
+    monkeypatch.setattr(Detector, "load", lambda *_, **__: {}["oh"])
+    with pytest.raises(KeyError, match="oh"):
+        cli.main()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes end otherwise there")
+def test_whoever_has_read_enough_may_go(pictures: Path, detector_file: Path) -> None:
+    """As in `realface check folder/ | head -1`."""
+    end, start = os.pipe()
+    os.close(end)
+    command = [sys.executable, "-c", "from realface.cli import main; main()", "check", str(pictures), "--json"]
+    with os.fdopen(start, "w") as pipe:
+        done = subprocess.run([*command, "--detector", str(detector_file)], stdout=pipe, stderr=subprocess.PIPE)
+    assert (done.returncode, done.stderr) == (1, b"")
+
+
+def test_the_app_is_started_as_asked_and_its_status_passed_on(run, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[tuple[object, ...]] = []
+
+    def launch(*arguments: object, open_browser: bool) -> int:
+        started.append((*arguments, open_browser))
+        return 3
+
+    monkeypatch.setattr("realface.web.launch.launch", launch)
+    assert run("app")[0] == run("app", "--detector", "fast", "--port", 8600, "--no-browser")[0] == 3
+    assert started == [("best", 8501, True), ("fast", 8600, False)]
+
+
+@pytest.mark.parametrize(
+    ("variables", "folder"),
+    [
+        ({"REALFACE_CACHE": "/own", "XDG_CACHE_HOME": "/xdg"}, "/own/crops"),
+        ({"XDG_CACHE_HOME": "/xdg"}, "/xdg/realface/crops"),
+        ({"XDG_CACHE_HOME": "", "HOME": "/home/a", "USERPROFILE": "/home/a"}, "/home/a/.cache/realface/crops"),
+    ],
+)
+def test_where_the_cache_is(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], folder: str) -> None:
+    monkeypatch.delenv("REALFACE_CACHE", raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert paths.cache_dir("crops") == Path(folder)
+
+
+@pytest.mark.parametrize(("items", "total"), [((3, 1, 2), None), (iter((3, 1, 2)), 3)])
+def test_progress_goes_to_standard_error_and_passes_everything_on(
+    items: Iterable[int], total: int | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert list(progress.track(items, "Reading", total)) == [3, 1, 2]
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "Reading" in err
+    assert "3/3" in err
+
+
 def test_version(run) -> None:
     status, out, _ = run("--version")
     assert status == 0
@@ -268,11 +327,12 @@ def test_training_and_evaluating_from_the_command_line(run, tmp_path: Path, monk
     status, out, _ = run("train", data, "--network", "tiny", "--out", tmp_path / "r", "--set", "degradations=0")
     assert status == 0
     assert str(tmp_path / "r" / "detector.onnx") in out
-    figures = tmp_path / "figures.json"
-    status, out, _ = run("evaluate", data, "--detector", tmp_path / "r" / "detector.onnx", "--out", figures)
+    folder = tmp_path / "report"
+    status, out, _ = run("evaluate", data, "--detector", tmp_path / "r" / "detector.onnx", "--out", folder)
     assert status == 0
     assert "| all | 6 | 6 | 1.0000 | 100.0%" in out
-    assert json.loads(figures.read_text())["figures"]["all"]["accuracy"] == 1
+    stored = json.loads((folder / "evaluation.json").read_text())["detectors"][0]
+    assert stored["figures"]["all"]["accuracy"] == 1
     status, _, err = run("evaluate", data, "--detector", tmp_path / "r" / "detector.onnx", "--split", "tset")
     assert (status, "train, valid, test or all" in err) == (2, True)
     status, _, err = run("train", data, "--out", tmp_path / "s", "--set", "epoch=3")

@@ -72,15 +72,19 @@ def test_evaluating_a_folder(tmp_path: Path, detector: Detector) -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(encoded(grey(level)))
     (tmp_path / "test" / "fake" / "broken.png").write_bytes(b"nothing")
-    got = evaluate(detector, tmp_path, "test")
+    result = evaluate([detector], tmp_path, "test").result
+    got = result["detectors"][0]
     assert got["figures"]["all"]["accuracy"] == 1
     assert got["unreadable"] == [str(tmp_path / "test" / "fake" / "broken.png")]
-    assert json.loads(json.dumps(got)) == got
+    assert got["unanswered"] == {"real": [0, 3], "fake": [1, 4]}
+    assert got["seconds"]["pictures"] == 6
+    assert got["seconds"]["p50"] <= got["seconds"]["p95"]
+    assert json.loads(json.dumps(result)) == result
     assert "grid" not in got
     with pytest.raises(DataError, match="no pictures in the valid split"):
-        evaluate(detector, tmp_path, "valid")
+        evaluate([detector], tmp_path, "valid")
     with pytest.raises(DataError, match="no source 'lfw' in the test split; there are: none that has a name"):
-        evaluate(detector, tmp_path, "test", ["lfw"])
+        evaluate([detector], tmp_path, "test", ["lfw"])
 
 
 def test_random_histories_are_the_same_every_time(tmp_path: Path, detector: Detector, rng: np.random.Generator) -> None:

@@ -15,7 +15,8 @@ from realface.data import read_data
 from realface.errors import DataError
 from realface.evaluation import scores as scores_module
 from realface.evaluation.evaluate import evaluate
-from realface.evaluation.grid import LAUNDERING, grid_figures, grid_table, score_grid
+from realface.evaluation.grid import LAUNDERING, grid_figures, grid_table
+from realface.evaluation.rows import Row
 from realface.evaluation.scores import score, score_each
 
 
@@ -33,12 +34,11 @@ def data(tmp_path: Path) -> Path:
 
 
 def test_every_cell_has_its_figures(data: Path, detector: Detector) -> None:
-    got = evaluate(detector, data, "test", grid=True)
+    got = evaluate([detector], data, "test", grid=True).result["detectors"][0]
     grid = got["grid"]
     assert list(grid["cells"]) == list(degrade.GRID)
-    assert (
-        grid["cells"][degrade.AS_IT_IS] == got["figures"]["all"] == evaluate(detector, data, "test")["figures"]["all"]
-    )
+    plain = evaluate([detector], data, "test").result["detectors"][0]
+    assert grid["cells"][degrade.AS_IT_IS] == got["figures"]["all"] == plain["figures"]["all"]
     for row in grid["cells"].values():
         assert (row["real"], row["fake"]) == (6, 6)
         assert row["auc"] == 1  # none of this changes which of two greys is the brighter
@@ -58,7 +58,7 @@ def test_a_face_is_looked_for_once(data: Path, detector: Detector, monkeypatch: 
     seen: list[Path] = []
     read_face = scores_module.read_face
     monkeypatch.setattr(scores_module, "read_face", lambda path, framing: seen.append(path) or read_face(path, framing))
-    score_grid(detector, read_data(data), "x")
+    evaluate([detector], data, "test", grid=True)
     assert sorted(seen) == sorted(sample.path for sample in read_data(data))
 
 
@@ -69,25 +69,49 @@ def test_each_cell_is_what_scoring_with_its_change_gives(tmp_path: Path, detecto
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(rng.integers(0, 256, (80, 70, 3), dtype=np.uint8)).save(path)
     samples = read_data(tmp_path)
-    scored = score_grid(detector, samples, "x")
+    scored = dict(zip(degrade.GRID, score_each(detector, samples, "x", list(degrade.GRID.values())), strict=True))
     for name, change in degrade.GRID.items():
         alone = score(detector, samples, "x", change=change)
         assert np.array_equal(scored[name].logits, alone.logits), name
         assert scored[name].logits.dtype == np.float32
         assert (scored[name].sides == 70).all()
     assert len({scored[name].logits.tobytes() for name in degrade.GRID}) == len(degrade.GRID)
-    assert np.array_equal(score_grid(detector, samples, "x")["noise 5"].logits, scored["noise 5"].logits)
     with pytest.raises(DataError, match="none of the pictures"):
         score_each(detector, [], "x", list(degrade.GRID.values()))
 
 
-def test_mean_and_worst_by_hand(data: Path, detector: Detector) -> None:
-    samples = [s for s in read_data(data) if s.path.name != "broken.png"]
-    scored = dict.fromkeys(degrade.GRID, score(detector, samples, "x"))
-    scored["JPEG 50"] = score(detector, samples, "x", change=lambda crop, _: crop // 3 * 2)  # fakes become doubtful
-    scored["blur 1"] = score(detector, samples, "x", change=lambda crop, _: 255 - crop)  # all is the other way round
-    scored[degrade.COVERED] = scored["blur 1"]  # which does not count among the laundering cells
-    got = grid_figures(detector, scored)
+def test_a_picture_gets_the_same_noise_whatever_else_is_measured(tmp_path: Path, detector: Detector) -> None:
+    rng = np.random.default_rng(7)
+    for i in range(4):
+        path = tmp_path / "test" / ("real", "fake")[i % 2] / f"{i}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (80, 70, 3), dtype=np.uint8)).save(path)
+    both = [evaluate([detector], tmp_path, "test", grid=True, every=every).rows[0] for every in (1, 2)]
+    assert both[0][::2] == both[1]
+    (tmp_path / "test" / "real" / "2.png").rename(tmp_path / "test" / "fake" / "a.png")
+    moved = evaluate([detector], tmp_path, "test", grid=True).rows[0]
+    assert {row.sha256: row.fake for row in moved} == {row.sha256: row.fake for row in both[0]}
+
+
+def rows_of(count: int, *, only: int | None = None) -> list[Row]:
+    """Rows of a detector that is right of every other picture, real and fake, in every cell."""
+    return [
+        Row(
+            f"{i}", f"{i}", i % 2, "", "", "d", "c", "ok", 100,
+            dict.fromkeys(degrade.GRID, 0.1 + 0.8 * (i % 2)), dict.fromkeys(degrade.GRID, ("real", "fake")[i % 2]),
+        )
+        for i in range(count) if only in (None, i % 2)
+    ]  # fmt: skip
+
+
+def test_mean_and_worst_by_hand() -> None:
+    rows = rows_of(12)
+    for row in rows:
+        row.called["JPEG 50"] = "inconclusive"
+        for cell in ("blur 1", degrade.COVERED):  # all is the other way round; the latter is no laundering
+            row.fake[cell] = 1 - row.fake[cell]
+            row.called[cell] = {"real": "fake", "fake": "real"}[row.called[cell]]
+    got = grid_figures(rows)
     assert got["cells"]["blur 1"]["auc"] == 0
     assert got["worst"]["auc"] == got["worst"]["accuracy"] == 0
     assert got["worst"]["bpcer"] == got["worst"]["apcer"] == 1
@@ -98,9 +122,8 @@ def test_mean_and_worst_by_hand(data: Path, detector: Detector) -> None:
     assert got["worst"]["inconclusive"] == pytest.approx(12 * got["mean"]["inconclusive"])
 
 
-def test_one_class_has_a_grid_too(data: Path, detector: Detector) -> None:
-    samples = [s for s in read_data(data) if s.label == 1]
-    got = grid_figures(detector, score_grid(detector, samples, "x"))
+def test_one_class_has_a_grid_too() -> None:
+    got = grid_figures(rows_of(12, only=1))
     for key in ("auc", "bpcer", "ece"):
         assert got["mean"][key] is got["worst"][key] is got["worst_cell"][key] is None
     assert got["worst"]["apcer"] == 0
@@ -121,13 +144,17 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
 
 
 def test_the_grid_from_the_command_line(run, data: Path, detector_file: Path) -> None:
-    out_file = data / "out.json"
-    status, out, _ = run("evaluate", data, "--detector", detector_file, "--grid", "--out", out_file)
+    folder = data / "report"
+    status, out, _ = run("evaluate", data, "--detector", detector_file, "--grid", "--out", folder)
     assert status == 0
     assert "| lower face covered | 6 | 6 | 1.0000 |" in out
     assert "| worst of laundering | 6 | 6 | 1.0000 |" in out
     assert "Real faces called fake: 0.0 % of 6 (95 % interval 0.0 to 39.0 %)" in out
-    assert list(json.loads(out_file.read_text())["grid"]["cells"]) == list(degrade.GRID)
+    stored = json.loads((folder / "evaluation.json").read_text())
+    assert list(stored["detectors"][0]["grid"]["cells"]) == list(degrade.GRID)
+    html = (folder / "report.html").read_text()
+    assert "Heatmap of the laundering grid" in html
+    assert all(f">{cell}</text>" in html for cell in degrade.GRID)
 
 
 def test_some_sources_from_the_command_line(run, data: Path, detector_file: Path) -> None:

@@ -1,18 +1,37 @@
 """The command line: measuring detectors, thin as the rest."""
 
 import json
+import shlex
+import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..detector import Detector
-from .options import DetectorOption, need_folder, need_training
+from ..card import Policy
+from ..detector import Detector, bundled
+from ..errors import DataError
+from ..paths import write_whole
+from .options import fail, need_training
+
+if TYPE_CHECKING:
+    from ..evaluation.evaluate import Evaluation
 
 
 def evaluate(
     data: Annotated[Path, typer.Argument(help="Labelled pictures, in any layout that `train` takes.")],
-    detector: DetectorOption = "best",
+    detector: Annotated[
+        list[str] | None,
+        typer.Option(
+            help=f"A detector file, or one that comes with realface: {', '.join(bundled())}; repeatable.  "
+            "[default: best]"
+        ),
+    ] = None,
+    command: Annotated[
+        list[str] | None,
+        typer.Option(metavar="'PROGRAM … {paths}'", help="A program that prints what `check --json` does; repeatable."),
+    ] = None,
+    command_seconds: Annotated[float, typer.Option(min=1, help="A command may take for 32 pictures.")] = 600,
     split: Annotated[str, typer.Option(help="train, valid, test or all.")] = "test",
     source: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="Only pictures of this source; repeatable.")
@@ -21,19 +40,79 @@ def evaluate(
     grid: Annotated[
         bool, typer.Option("--grid", help="Judge every face recompressed, resized, blurred, … too; takes far longer.")
     ] = False,
-    out: Annotated[Path | None, typer.Option(help="Write the figures here, as JSON.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Write report.html, evaluation.json and every score here.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the evaluation in --out.")] = False,
 ) -> None:
-    """Measure a detector on labelled pictures, in all and by source."""
+    """Measure detectors on labelled pictures: error rates with intervals, by source, generator and size of the face."""
     need_training()
+    from ..evaluation.commands import Command
     from ..evaluation.evaluate import evaluate as measure
+
+    if resume and not out:
+        raise DataError("--resume goes on with what is in --out: name it")
+    files = detector or ([] if command else ["best"])
+    judges = [Detector.load(name, threads=1) for name in files]  # pictures, not layers, are spread over the cores
+    commands = [Command(text, command_seconds) for text in command or ()]
+    try:
+        done = measure([*judges, *commands], data, split, source or (), grid=grid, every=every, out=out, resume=resume)
+    except KeyboardInterrupt:
+        fail("stopped; the same command with --resume goes on" if out else "stopped", 130)
+    _tell(done, out, {"Data": f"{data}, split {split}, SHA-256 {done.result['data_sha256']}"})
+
+
+def compare(
+    evaluations: Annotated[list[Path], typer.Argument(metavar="FOLDER...", help="What `evaluate --out` wrote.")],
+    out: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Write report.html and evaluation.json here.")
+    ] = None,
+) -> None:
+    """Set detectors side by side on the pictures that all of them judged, with the differences and their intervals."""
+    need_training()
+    from ..evaluation.compare import load
+    from ..evaluation.evaluate import store_in, summary
+
+    described, rows, left_out = load(evaluations)
+    if out:
+        store_in(out, resume=False)  # never the folder of one that is compared
+    done = summary(described, rows, {"left_out": left_out})
+    note = f"{left_out:,} more were not judged by all" if left_out else "all of the evaluations"
+    _tell(done, out, {"Evaluations": ", ".join(map(str, evaluations)), "Compared": f"pictures in common; {note}"})
+
+
+def _tell(done: "Evaluation", out: Path | None, facts: dict[str, str]) -> None:
+    """Print the figures and, where there is a folder for them, write them there, for machines and for people."""
+    from ..evaluation.compare import RESULT, comparison_table
     from ..evaluation.grid import grid_table
     from ..evaluation.metrics import promises, table
+    from ..evaluation.page import page
+    from ..evaluation.rows import FILE, write
 
-    need_folder(out)
-    judge = Detector.load(detector)
-    result = measure(judge, data, split, source or (), grid=grid, every=every)
-    print(f"{table(result['figures'])}\n\n{promises(result['figures']['all'], judge.card.policy)}")
-    if grid:
-        print(f"\n{grid_table(result['grid'])}")
-    if out:
-        out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    for known in done.result["detectors"]:
+        if len(done.rows) > 1:
+            print(f"## {known['name']}\n")
+        print(table(known["figures"]))
+        if known["policy"]:
+            print(f"\n{promises(known['figures']['all'], Policy(**known['policy']))}")
+        if "grid" in known:
+            print(f"\n{grid_table(known['grid'])}")
+        for key, words in (("unreadable", "could not be read"), ("missing", "got no usable answer")):
+            if known[key]:
+                print(f"{len(known[key])} pictures {words}, the first is {known[key][0]!r}", file=sys.stderr)
+        print()
+    for compared in done.result["comparison"]:
+        print(f"{comparison_table(compared)}\n")
+    if not out:
+        return
+    command = shlex.join(["realface", *sys.argv[1:]])
+    facts = {"Command": command, **facts}
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        write(out / FILE, (row for rows in done.rows for row in rows))
+        text = json.dumps({"command": command} | done.result, indent=1)
+        write_whole(out / RESULT, text.encode() + b"\n")
+        write_whole(out / "report.html", page(done, facts).encode())
+    except OSError as error:
+        raise DataError(f"{out} cannot be written to: {error.strerror}") from None
+    print(f"Written: {out / 'report.html'}")

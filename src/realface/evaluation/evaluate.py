@@ -1,41 +1,122 @@
-"""`realface evaluate`: one detector on labelled pictures."""
+"""`realface evaluate`: detectors on labelled pictures, from pictures to figures."""
 
-from collections.abc import Sequence
+import hashlib
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from .. import __version__
-from ..data import SPLITS, read_data
-from ..data.layouts import content_hash, fingerprints
-from ..degrade import AS_IT_IS
+from ..card import SIZE_GROUPS
+from ..data import SPLITS, Sample, read_data
+from ..data.layouts import content_hash, fingerprints, manifest_rows
+from ..degrade import AS_IT_IS, GRID
 from ..detector import Detector
-from ..errors import DataError
-from .grid import grid_figures, score_grid
-from .metrics import by_size, by_source
-from .scores import score
+from ..errors import DataError, ImageError
+from ..progress import track
+from . import rows as kept_rows
+from .commands import BATCH, Command
+from .compare import differences
+from .grid import grid_figures
+from .metrics import called, classes, grouped, in_order, of_answers, operating_points, size_names
+from .rows import CODES, Picture, Row, answers, program
+from .scores import look
+
+Judge = Detector | Command
+TIMED = 32
+"""Pictures over which the time of one is measured."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Figures, and what they are made of.
+
+    Attributes:
+        result: plain dictionaries, lists, strings and numbers. realface, versions: its version, and those of what it
+            computes with; split, sources, every: which pictures; data_sha256: of them; pictures: how many; detectors:
+            `measured` of each; comparison: of the first with each of the others, see
+            `realface.evaluation.compare.differences`.
+        rows: those of each detector.
+    """
+
+    result: dict[str, Any]
+    rows: list[list[Row]]
 
 
 def evaluate(
-    detector: Detector, data: Path, split: str, sources: Sequence[str] = (), *, grid: bool = False, every: int = 1
-) -> dict[str, Any]:
-    """Measure a detector on one split of a data set ("all": on every picture).
+    judges: Sequence[Judge],
+    data: Path,
+    split: str,
+    sources: Sequence[str] = (),
+    *,
+    grid: bool = False,
+    every: int = 1,
+    out: Path | None = None,
+    resume: bool = False,
+) -> Evaluation:
+    """Measure detectors on one split of a data set ("all": on every picture).
 
     Args:
-        detector: the detector.
+        judges: detectors; those that are files are quickest with `threads=1`, for pictures are spread over the cores.
         data: a data set in one of the layouts of `realface.data`.
         split: train, valid, test or all.
         sources: only pictures of these; none given, of all.
         every: only one in so many of the pictures, by their order; what is left is as mixed as the whole.
-        grid: judge every face in each cell of the laundering grid too.
-
-    Returns:
-        detector: name, version, sha256; thresholds; policy; split; sources; data_sha256: of its pictures; realface:
-        its version; unreadable, faceless: paths; figures and by_size: by source and by size of the face, see
-        `realface.evaluation.metrics.figures`; grid, where asked for: see `realface.evaluation.grid.grid_figures`.
+        grid: judge every face in each cell of the laundering grid too; commands judge pictures only as they are.
+        out: a folder that keeps each score as soon as it is known.
+        resume: take what `out` has, and find out only the rest.
 
     Raises:
-        DataError: there is no such split or source, or nothing in it.
+        DataError: there is no such split or source, nothing in it, nothing that could be read, or `out` cannot be used.
+        DetectorError: a detector fails.
     """
+    samples = choose(data, split, sources)[::every]
+    store = store_in(out, resume) if out else None
+    lines = fingerprints(track(samples, "reading"))
+    made = _generators(data)
+    pictures = [
+        Picture(str(s.path), text.split()[0], s.label, s.source, (made.get(s.path) or s.source) * s.label)
+        for s, text in zip(samples, lines, strict=True)
+    ]
+    ids = [judge.id.sha256 for judge in judges]
+    if len(set(ids)) < len(ids):
+        raise DataError("the same detector is named twice")
+    known = {(row.detector, row.path): row for row in (kept_rows.read(store) if store else [])}
+    told: list[list[Row]] = []
+    for judge in judges:
+        cells = list(GRID) if grid and isinstance(judge, Detector) else [AS_IT_IS]
+        of_judge = (known.get((judge.id.sha256, p.path)) for p in pictures)
+        done = [
+            row if row and row.answers(p, judge.id.sha256, cells) else None
+            for row, p in zip(of_judge, pictures, strict=True)
+        ]
+        todo = [p for row, p in zip(done, pictures, strict=True) if row is None]
+        fresh = _judged(judge, todo, cells, f"{judge.id.name} on {split}")
+        new = list(_kept(fresh, store)) if store else list(fresh)
+        rest = iter(new)
+        told.append([row or next(rest) for row in done])
+    facts = {"split": split, "sources": sorted(set(sources)), "every": every, "data_sha256": content_hash(lines)}
+    return summary([_described(judge, pictures) for judge in judges], told, facts)
+
+
+def _kept(fresh: Iterator[Row], store: Path) -> Iterator[Row]:
+    """Rows passed on, each once it is in the file."""
+    try:
+        with store.open("a", encoding="ascii", newline="\n") as file:
+            for row in fresh:
+                file.write(kept_rows.line(row))
+                file.flush()
+                yield row
+    except OSError as error:
+        raise DataError(f"{store} cannot be written to: {error.strerror}") from None
+
+
+def choose(data: Path, split: str, sources: Sequence[str]) -> list[Sample]:
+    """The pictures of a split and of some sources, all where none are named; DataError where there are none."""
     if split not in (*SPLITS, "all"):
         raise DataError(f"split must be one of {', '.join(SPLITS)} or all, not {split!r}")
     samples = [s for s in read_data(data) if split in (s.split, "all")]
@@ -46,24 +127,135 @@ def evaluate(
         if source not in known:
             names = ", ".join(sorted(known - {""})) or "none that has a name"
             raise DataError(f"there is no source {source!r} in the {split} split; there are: {names}")
-    samples = [s for s in samples if not sources or s.source in sources]
-    samples = samples[::every]
-    label = f"measuring on {split}"
-    cells = score_grid(detector, samples, label) if grid else {AS_IT_IS: score(detector, samples, label)}
-    scores, thresholds = cells[AS_IT_IS], detector.card.thresholds
-    fake = detector.probabilities(scores.logits)
-    return {
-        "detector": vars(detector.id),
-        "thresholds": vars(thresholds),
-        "policy": vars(detector.card.policy),
-        "split": split,
-        "sources": sorted(set(sources)),
-        "every": every,
-        "data_sha256": content_hash(fingerprints(samples)),
+    return [s for s in samples if not sources or s.source in sources]
+
+
+def store_in(out: Path, resume: bool) -> Path:
+    """The file of scores in a folder, with the whole rows that it has already, none of a new one.
+
+    Raises:
+        DataError: it holds an evaluation and `resume` does not say so, or the reverse; or it cannot be written to.
+    """
+    path = out / kept_rows.FILE
+    if path.exists() and not resume:
+        raise DataError(f"{out} holds an evaluation already; add --resume to go on with it, or choose another --out")
+    if resume and not path.exists():
+        raise DataError(f"{out} holds no evaluation to go on with; leave --resume away to begin one")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        kept_rows.write(path, kept_rows.read(path) if resume else [])  # a line that was cut off goes
+    except OSError as error:
+        raise DataError(f"{out} cannot be written to: {error.strerror}") from None
+    return path
+
+
+def summary(described: Sequence[dict[str, Any]], told: list[list[Row]], facts: dict[str, Any]) -> Evaluation:
+    """All figures of detectors that judged the same pictures: what is known of each, its rows, and of the pictures."""
+    names: list[str] = []
+    for known in described:
+        name = known["detector"]["name"]
+        names.append(name if name not in names else f"{name} ({known['detector']['sha256'][:8]})")
+    result = {
         "realface": __version__,
-        "unreadable": list(scores.unreadable),
-        "faceless": list(scores.faceless),
-        "figures": by_source(scores, fake, thresholds),
-        "by_size": by_size(scores, fake, thresholds),
-        **({"grid": grid_figures(detector, cells)} if grid else {}),
+        "versions": {name: version(name) for name in ("onnxruntime", "numpy", "scikit-learn", "pillow")},
+        **facts,
+        "pictures": len(told[0]),
+        "detectors": [
+            {"name": name, **known, **measured(rows)} for name, known, rows in zip(names, described, told, strict=True)
+        ],
+        "comparison": [
+            {"first": names[0], "other": name} | differences(told[0], rows)
+            for name, rows in zip(names[1:], told[1:], strict=True)
+        ],
     }
+    return Evaluation(result, told)
+
+
+def measured(rows: Sequence[Row]) -> dict[str, Any]:
+    """The figures of one detector.
+
+    Returns:
+        unreadable, faceless, missing: paths without an answer (see `Row.status`); unanswered: of each class, how many
+        of how many those are; figures, by_size, by_generator: `of_answers` of all and of each source, size of the face
+        and generator, that of fakes only; worst_generator: that with the highest APCER, None where all are alike;
+        classes, operating_points: see `realface.evaluation.metrics`; grid: where it was judged, `grid_figures`.
+
+    Raises:
+        DataError: there is not one answer.
+    """
+    got = answers(rows)
+    if not got.rows:
+        raise DataError("none of the pictures could be read and judged")
+    three = got.labels, got.fake, got.called
+    made = in_order(grouped(*three, got.generators), sorted(set(got.generators.tolist()) - {""}))
+    rates = {name: row["apcer"] for name, row in made.items()}
+    paths = {status: [row.path for row in rows if row.status == status] for status in ("error", "no_face", "missing")}
+    totals = {name: [row.status != "ok" for row in rows if row.label == label] for name, label in _LABELS}
+    return {
+        "unreadable": paths["error"],
+        "faceless": paths["no_face"],
+        "missing": paths["missing"],
+        "unanswered": {name: [sum(lost), len(lost)] for name, lost in totals.items()},
+        "figures": {"all": of_answers(*three)} | grouped(*three, got.sources),
+        "by_size": in_order(grouped(*three, size_names(got.sides)), list(SIZE_GROUPS)),
+        "by_generator": made,
+        "worst_generator": max(made, key=lambda name: rates[name]) if len(set(rates.values())) > 1 else None,
+        "classes": classes(*three),
+        "operating_points": operating_points(got.labels, got.fake),
+        **({"grid": grid_figures(rows)} if all(set(GRID) <= row.fake.keys() for row in got.rows) else {}),
+    }
+
+
+def _judged(judge: Judge, pictures: Sequence[Picture], cells: Sequence[str], label: str) -> Iterator[Row]:
+    if isinstance(judge, Command):
+        batches = [pictures[i : i + BATCH] for i in range(0, len(pictures), BATCH)]
+        for batch in track(batches, f"{label}, batches"):
+            for picture, said in zip(batch, judge.ask([p.path for p in batch]), strict=True):
+                one = {name: {} if said[name] is None else {AS_IT_IS: said[name]} for name in ("fake", "called")}
+                yield Row(**vars(picture), detector=judge.id.sha256, code=program(), **(said | one))
+        return
+    samples = [Sample(Path(p.path), p.label, p.source, "") for p in pictures]
+    # by the picture, so that it gets the same noise whatever else is measured
+    seeds = [tuple(hashlib.sha256(p.sha256.encode()).digest()[:8]) for p in pictures]
+    words = {code: word for word, code in CODES.items()}
+    for picture, seen in zip(pictures, look(judge, samples, label, [GRID[cell] for cell in cells], seeds), strict=True):
+        who = vars(picture) | {"detector": judge.id.sha256, "code": program()}
+        if isinstance(seen, str):
+            yield Row(**who, status=seen if seen == "no_face" else "error", side=0, fake={}, called={})
+            continue
+        fake = judge.probabilities(seen.logits)
+        verdicts = [words[code] for code in called(fake, seen.judged, judge.card.thresholds).tolist()]
+        of_cells = dict(zip(cells, fake.tolist(), strict=True))
+        yield Row(**who, status="ok", side=seen.side, fake=of_cells, called=dict(zip(cells, verdicts, strict=True)))
+
+
+def _described(judge: Judge, pictures: Sequence[Picture]) -> dict[str, Any]:
+    """What is said of a detector beside its answers: who it is, its thresholds, its speed."""
+    if isinstance(judge, Command):
+        return {"detector": vars(judge.id), "thresholds": None, "policy": None, "seconds": None}
+    seconds = []
+    for picture in pictures[:: max(1, len(pictures) // TIMED)][:TIMED]:
+        start = time.perf_counter()
+        try:
+            judge.check(picture.path)
+        except ImageError:
+            continue
+        seconds.append(time.perf_counter() - start)
+    middle, slow = np.quantile(seconds, (0.5, 0.95)).tolist() if seconds else (None, None)
+    return {
+        "detector": vars(judge.id),
+        "thresholds": vars(judge.card.thresholds),
+        "policy": vars(judge.card.policy),
+        "seconds": {"p50": middle, "p95": slow, "pictures": len(seconds)},
+    }
+
+
+def _generators(data: Path) -> dict[Path, str]:
+    """What a manifest says made each picture, where it says so."""
+    path = data if data.is_file() else data / "manifest.csv"
+    if not path.is_file():
+        return {}
+    return {path.parent / (row["path"] or ""): row.get("generator") or "" for _, row in manifest_rows(path)}
+
+
+_LABELS = (("real", 0), ("fake", 1))

@@ -8,41 +8,26 @@ as judged in every cell; a check of the changed picture may also find it too sma
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..data import Sample
 from ..degrade import AS_IT_IS, COVERED, GRID
-from ..detector import Detector
-from .metrics import Figures, figures, table
-from .scores import Scores, score_each
+from .metrics import Figures, of_answers, table
+from .rows import Row, answers
 
 LAUNDERING = tuple(name for name in GRID if name not in (AS_IT_IS, COVERED))
 """The cells that any picture goes through on its way; mean and worst are over these."""
 _WORST = {"auc": min, "accuracy": min} | dict.fromkeys(("bpcer", "apcer", "inconclusive", "ece", "brier"), max)
 
 
-def score_grid(detector: Detector, samples: Sequence[Sample], label: str) -> dict[str, Scores]:
-    """The scores in every cell of `GRID`; the one `AS_IT_IS` is what `score` gives.
-
-    Raises:
-        DataError: not one of the pictures could be read.
-    """
-    return dict(zip(GRID, score_each(detector, samples, label, list(GRID.values())), strict=True))
-
-
-def grid_figures(detector: Detector, scored: Mapping[str, Scores]) -> dict[str, Any]:
-    """The figures of every cell, and of the laundering cells together.
-
-    Args:
-        detector: the detector.
-        scored: from `score_grid`.
+def grid_figures(rows: Sequence[Row]) -> dict[str, Any]:
+    """The figures of every cell of the rows of one detector, and of the laundering cells together.
 
     Returns:
-        cells: name to `figures`; mean, worst: each figure over the cells of `LAUNDERING`; worst_cell: figure to
+        cells: name to `of_answers`; mean, worst: each figure over the cells of `LAUNDERING`; worst_cell: figure to
         the name of the cell where it is worst, None where all are alike. What no cell can show is None.
     """
-    cells = {
-        name: figures(scores.labels, detector.probabilities(scores.logits), scores.judged, detector.card.thresholds)
-        for name, scores in scored.items()
-    }
+    cells = {}
+    for name in GRID:
+        got = answers(rows, name)
+        cells[name] = of_answers(got.labels, got.fake, got.called)
     counts = {who: cells[AS_IT_IS][who] for who in ("real", "fake")}
     mean: Figures = dict(counts)
     worst: Figures = dict(counts)

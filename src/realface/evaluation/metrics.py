@@ -1,111 +1,207 @@
 """Figures of a detector on labelled faces. Fake is the positive class.
 
-APCER and BPCER after ISO/IEC 30107-3: the share of fake faces called real, and of real (bona fide) faces called
-fake, by the thresholds in the detector's file; an inconclusive answer counts as neither. Accuracy and what is said of
-the probabilities (AUC, calibration error, Brier score) count every face, also one that gets no verdict.
+APCER and BPCER in the style of ISO/IEC 30107-3, without any claim to conform to it: the share of fake faces called
+real, and of real (bona fide) faces called fake, by the thresholds in the detector's file; an inconclusive answer counts
+as neither. Accuracy and what is said of the probabilities (AUC, calibration error, Brier score) count every face, also
+one that gets no verdict.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from sklearn.metrics import classification_report, roc_auc_score
+from sklearn.metrics import (
+    average_precision_score,
+    classification_report,
+    confusion_matrix,
+    precision_recall_fscore_support,
+    roc_auc_score,
+    roc_curve,
+)
 
 from ..card import SIZE_GROUPS, Policy, Thresholds, size_group
 from ..rates import wilson
+from .bootstrap import HALF, bins, crossing, interval, scatter
+from .rows import CODES
 from .scores import Scores
 
-BINS = 15
-RESAMPLES = 1000
+BPCERS = (0.1, 0.05, 0.01, 0.005, 0.001)
+TOO_WIDE = 0.2
+TOO_FEW = "too few samples to say"
 Figures = dict[str, Any]
 
 
+def called(fake: np.ndarray, judged: np.ndarray, thresholds: Thresholds) -> np.ndarray:
+    """The verdicts for (N,) probabilities of fake: (N,) int, 1 fake, 0 real, -1 inconclusive.
+
+    Args:
+        fake: (N,) calibrated probability of fake.
+        judged: (N,) bool, False for faces that are inconclusive whatever their probability.
+        thresholds: of the detector.
+    """
+    answers = np.where(fake >= thresholds.fake_from, 1, np.where(fake < thresholds.real_below, 0, -1))
+    return np.where(judged, answers, -1)
+
+
 def figures(labels: np.ndarray, fake: np.ndarray, judged: np.ndarray, thresholds: Thresholds) -> Figures:
+    """`of_answers` of probabilities and the thresholds that make verdicts of them; see `called`."""
+    return of_answers(labels, fake, called(fake, judged, thresholds))
+
+
+def of_answers(labels: np.ndarray, fake: np.ndarray, called: np.ndarray) -> Figures:
     """Counts and rates of one group of pictures.
 
     Args:
         labels: (N,) int, 0 real, 1 fake.
         fake: (N,) calibrated probability of fake.
-        judged: (N,) bool, False for faces that are inconclusive whatever their probability.
-        thresholds: of the detector.
+        called: (N,) int, 1 fake, 0 real, -1 neither.
 
     Returns:
-        real, fake: counts; accuracy: at probability 0.5; auc; bpcer; apcer; inconclusive: shares, 0 to 1; ece: see
-        `calibration_error`; brier: the mean squared error of the probability (Brier 1950, "Verification of Forecasts
-        Expressed in Terms of Probability"); intervals: of the shares (Wilson's) and of ece (by bootstrap), the ends
-        within which 95 % lie. What the group cannot show (an AUC or a calibration without both classes, say) is None.
+        real, fake: counts; accuracy: at probability 0.5; auc, ap (average precision), eer (equal error rate): of the
+        order of the probabilities; bpcer; apcer; inconclusive: shares, 0 to 1; ece: see `calibration_error`; brier: the
+        mean squared error of the probability (Brier 1950, "Verification of Forecasts Expressed in Terms of
+        Probability"); intervals: of the shares (Wilson's) and of the rest (by bootstrap), the ends within which 95 %
+        lie. What the group cannot show (an AUC or a calibration without both classes, say) is None.
     """
-    called_fake, called_real = judged & (fake >= thresholds.fake_from), judged & (fake < thresholds.real_below)
     real_rows, fake_rows = labels == 0, labels == 1
     both = bool(real_rows.any() and fake_rows.any())
     shares = {
-        "accuracy": (fake >= 0.5) == fake_rows,
-        "bpcer": called_fake[real_rows],
-        "apcer": called_real[fake_rows],
-        "inconclusive": ~called_fake & ~called_real,
+        "accuracy": (fake >= HALF) == fake_rows,
+        "bpcer": called[real_rows] == 1,
+        "apcer": called[fake_rows] == 0,
+        "inconclusive": called < 0,
     }
-    intervals = {name: wilson(int(rows.sum()), len(rows)) for name, rows in shares.items()}
-    intervals["ece"] = calibration_interval(labels, fake) if both else None
+    drawn = scatter(labels, fake, called)
+    ends = {name: wilson(int(rows.sum()), len(rows)) for name, rows in shares.items()}
     return {
         "real": int(real_rows.sum()),
         "fake": int(fake_rows.sum()),
         "auc": float(roc_auc_score(labels, fake)) if both else None,
-        **{name: _share(rows) for name, rows in shares.items()},
+        "ap": float(average_precision_score(labels, fake)) if both else None,
+        "eer": equal_error_rate(labels, fake) if both else None,
+        **{name: float(rows.mean()) if len(rows) else None for name, rows in shares.items()},
         "ece": calibration_error(labels, fake) if both else None,  # of one class it is the mean error, not calibration
-        "brier": brier(labels, fake),
-        "intervals": {name: list(ends) if ends else None for name, ends in intervals.items()},
+        "brier": float(np.square(fake - labels).mean()) if len(labels) else None,
+        "intervals": {name: list(pair) if pair else None for name, pair in ends.items()}
+        | {name: interval(drawn[name]) if name in drawn else None for name in ("auc", "ap", "eer", "ece", "brier")},
     }
 
 
 def calibration_error(labels: np.ndarray, fake: np.ndarray) -> float | None:
     """The expected calibration error of the probability of fake; None of no pictures.
 
-    Guo et al. 2017, "On Calibration of Modern Neural Networks", in its binary form: in each of `BINS` bins of equal
-    width over the probability of fake, how far its mean is from the share of fakes; the mean over bins, weighed by
-    their pictures. Even of perfect probabilities it is over 0, the more so the fewer the pictures.
+    Guo et al. 2017, "On Calibration of Modern Neural Networks", in its binary form: in each of 15 bins of equal width
+    over the probability of fake, how far its mean is from the share of fakes; the mean over bins, weighed by their
+    pictures. Even of perfect probabilities it is over 0, the more so the fewer the pictures.
 
     Args:
         labels: (N,) int, 0 real, 1 fake.
         fake: (N,) probability of fake.
     """
-    return _error(_bins(fake), fake - labels) if len(labels) else None
+    # a bin's pictures times |mean probability - share of fakes| is the size of the sum of its gaps
+    return float(np.abs(np.bincount(bins(fake), fake - labels)).sum()) / len(labels) if len(labels) else None
 
 
-def calibration_interval(labels: np.ndarray, fake: np.ndarray, seed: int = 0) -> tuple[float, float] | None:
-    """The 95 % interval of `calibration_error`; None of fewer than two pictures.
+def equal_error_rate(labels: np.ndarray, fake: np.ndarray) -> float:
+    """Where as many real faces are called fake as fake ones real, on the straight lines between points of the ROC."""
+    fpr, tpr, _ = roc_curve(labels, fake, drop_intermediate=False)
+    return float(crossing(fpr[None], tpr[None])[0])
 
-    Percentiles over `RESAMPLES` drawings with replacement (Efron 1979, "Bootstrap Methods: Another Look at the
-    Jackknife"). It shares the error's lean upwards, so it never flatters.
+
+def operating_points(labels: np.ndarray, fake: np.ndarray) -> list[Figures]:
+    """The APCER where the threshold lets at most each of `BPCERS` of these very real faces be called fake.
+
+    Every face counts by its probability alone.
+
+    Returns:
+        at: the BPCER allowed; threshold: on the probability of fake (None: nothing is called fake); bpcer: what of it
+        is used; apcer; interval: Wilson's, of the APCER; enough: whether so many real faces could show such a BPCER:
+        whether, were none of them called fake, the interval would end below it. Empty where a class is missing.
     """
-    if len(labels) < 2:
-        return None
-    rng = np.random.default_rng(seed)
-    bins, gaps = _bins(fake), fake - labels
-    drawn = (rng.integers(0, len(labels), len(labels)) for _ in range(RESAMPLES))
-    low, high = np.quantile([_error(bins[rows], gaps[rows]) for rows in drawn], (0.025, 0.975))
-    return float(low), float(high)
+    if len(set(labels.tolist())) < 2:
+        return []
+    fpr, tpr, thresholds = roc_curve(labels, fake, drop_intermediate=False)
+    reals, fakes = int((labels == 0).sum()), int((labels == 1).sum())
+    points = []
+    for at in BPCERS:
+        i = int((fpr <= at + 1e-12).sum()) - 1
+        missed = fakes - round(tpr[i] * fakes)
+        points.append(
+            {
+                "at": at,
+                "threshold": float(thresholds[i]) if np.isfinite(thresholds[i]) else None,
+                "bpcer": float(fpr[i]),
+                "apcer": missed / fakes,
+                "interval": list(wilson(missed, fakes) or ()),
+                "enough": (wilson(0, reals) or (0, 1))[1] <= at,
+            }
+        )
+    return points
 
 
-def brier(labels: np.ndarray, fake: np.ndarray) -> float | None:
-    """The Brier score of (N,) probabilities of fake; None of no pictures."""
-    return float(np.square(fake - labels).mean()) if len(labels) else None
+def classes(labels: np.ndarray, fake: np.ndarray, called: np.ndarray) -> Figures:
+    """What the two classes are taken for.
+
+    Returns:
+        real, fake: precision, recall and f1 at probability 0.5, each (value, interval) with None for what is not
+        defined; matrix: scikit-learn's confusion matrix at 0.5; verdicts: of each class, how many were called what.
+    """
+    answers = (fake >= HALF).astype(int)
+    drawn = scatter(labels, fake, called)
+    matrix = confusion_matrix(labels, answers, labels=[0, 1])
+    measured = precision_recall_fscore_support(labels, answers, labels=[0, 1], zero_division=np.nan)
+    found: Figures = {"matrix": matrix.tolist(), "verdicts": {}}
+    for i, name in enumerate(("real", "fake")):
+        right = int(matrix[i, i])
+        f1 = drawn.get(f"f1_{name}")
+        ends = (
+            wilson(right, int(matrix[:, i].sum())),
+            wilson(right, int(matrix[i].sum())),
+            None if f1 is None else interval(f1),
+        )
+        found[name] = {
+            what: [None if np.isnan(values[i]) else float(values[i]), list(pair) if pair else None]
+            for what, values, pair in zip(("precision", "recall", "f1"), measured, ends, strict=False)
+        }
+        counts = {word: int((called[labels == i] == code).sum()) for word, code in CODES.items()}
+        found["verdicts"][name] = counts
+    return found
+
+
+def grouped(labels: np.ndarray, fake: np.ndarray, called: np.ndarray, names: np.ndarray) -> dict[str, Figures]:
+    """`of_answers` of each group that has a name, in order of name; `names` is (N,) str."""
+    return {
+        name: of_answers(labels[names == name], fake[names == name], called[names == name])
+        for name in sorted(set(names.tolist()) - {""})
+    }
+
+
+def size_names(sides: np.ndarray) -> np.ndarray:
+    """The group of `realface.card.SIZE_GROUPS` that each of (N,) sides is in; "" for sides of 0, which nobody knows."""
+    return np.array([size_group(side) if side else "" for side in sides.tolist()], str)
 
 
 def by_source(scores: Scores, fake: np.ndarray, thresholds: Thresholds) -> dict[str, Figures]:
     """`figures` of all pictures ("all") and of each source that has a name; `fake` is (N,) probability."""
-    return {"all": _of(scores, np.full(len(fake), True), fake, thresholds)} | {
-        source: _of(scores, scores.sources == source, fake, thresholds)
-        for source in sorted(set(scores.sources.tolist()) - {""})
-    }
+    answers = called(fake, scores.judged, thresholds)
+    every = of_answers(scores.labels, fake, answers)
+    return {"all": every} | grouped(scores.labels, fake, answers, scores.sources)
 
 
 def by_size(scores: Scores, fake: np.ndarray, thresholds: Thresholds) -> dict[str, Figures]:
     """`figures` of each group of `realface.card.SIZE_GROUPS` that has pictures."""
-    groups = np.array([size_group(side) for side in scores.sides.tolist()])
-    return {name: _of(scores, groups == name, fake, thresholds) for name in SIZE_GROUPS if (groups == name).any()}
+    answers = called(fake, scores.judged, thresholds)
+    return in_order(grouped(scores.labels, fake, answers, size_names(scores.sides)), list(SIZE_GROUPS))
 
 
-def _of(scores: Scores, rows: np.ndarray, fake: np.ndarray, thresholds: Thresholds) -> Figures:
-    return figures(scores.labels[rows], fake[rows], scores.judged[rows], thresholds)
+def in_order(groups: dict[str, Figures], names: Sequence[str]) -> dict[str, Figures]:
+    """The groups in the order of `names`."""
+    return {name: groups[name] for name in names if name in groups}
+
+
+def too_few(ends: Sequence[float] | None) -> bool:
+    """Whether the interval of a rate is so wide (over 20 points) that the rate says little."""
+    return ends is None or ends[1] - ends[0] > TOO_WIDE
 
 
 def table(groups: dict[str, Figures], what: str = "source") -> str:
@@ -119,12 +215,13 @@ def table(groups: dict[str, Figures], what: str = "source") -> str:
     heads += ["ECE", "Brier"] if calibrated else []
     lines = [f"| {' | '.join(heads)} |", "|---|" + "--:|" * (len(heads) - 1)]
     for name, row in groups.items():
-        cells = [name, str(row["real"]), str(row["fake"]), _number(row["auc"]), _percent(row["accuracy"])]
+        shown = "".join(c if c.isprintable() else "?" for c in name)  # names come from anywhere, and go to terminals
+        cells = [shown, str(row["real"]), str(row["fake"]), number(row["auc"]), percent(row["accuracy"])]
         for key in ("bpcer", "apcer"):
             ends = row.get("intervals", {}).get(key)
-            cells.append(_percent(row[key]) + (f" ({100 * ends[0]:.1f} to {100 * ends[1]:.1f})" if ends else ""))
-        cells.append(_percent(row["inconclusive"]))
-        cells += [_number(row.get(key)) for key in ("ece", "brier")] if calibrated else []
+            cells.append(percent(row[key]) + (f" ({100 * ends[0]:.1f} to {100 * ends[1]:.1f})" if ends else ""))
+        cells.append(percent(row["inconclusive"]))
+        cells += [number(row.get(key)) for key in ("ece", "brier")] if calibrated else []
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -132,9 +229,9 @@ def table(groups: dict[str, Figures], what: str = "source") -> str:
 def promises(row: Figures, policy: Policy) -> str:
     """Whether the probabilities mean what they say and the error rates are those aimed at, as lines of plain text."""
     ends = row["intervals"]["ece"]
-    within = f" (95 % interval {_number(ends[0])} to {_number(ends[1])})" if ends else ""
+    within = f" (95 % interval {number(ends[0])} to {number(ends[1])})" if ends else ""
     lines = [
-        f"Expected calibration error {_number(row['ece'])}{within}, Brier score {_number(row['brier'])}."
+        f"Expected calibration error {number(row['ece'])}{within}, Brier score {number(row['brier'])}."
         if row["ece"] is not None
         else "Calibration cannot be told from one class alone."
     ]
@@ -146,7 +243,7 @@ def promises(row: Figures, policy: Policy) -> str:
         if ends is None:
             continue
         low, high = ends
-        kept = "held" if high <= most else "not held" if low > most else "too few samples to say"
+        kept = "held" if high <= most else "not held" if low > most else TOO_FEW
         lines.append(
             f"{who.capitalize()} faces called {as_}: {100 * row[key]:.1f} % of {row[who]:,} (95 % interval "
             f"{100 * low:.1f} to {100 * high:.1f} %); aimed at: at most {100 * most:.4g} %: {kept}."
@@ -157,27 +254,14 @@ def promises(row: Figures, policy: Policy) -> str:
 def report(labels: np.ndarray, fake: np.ndarray) -> str:
     """scikit-learn's classification report at probability 0.5."""
     text: str = classification_report(
-        labels, fake >= 0.5, labels=[0, 1], target_names=["real", "fake"], digits=4, zero_division=0
+        labels, fake >= HALF, labels=[0, 1], target_names=["real", "fake"], digits=4, zero_division=0
     )
     return text
 
 
-def _share(rows: np.ndarray) -> float | None:
-    return float(rows.mean()) if len(rows) else None
-
-
-def _bins(fake: np.ndarray) -> np.ndarray:
-    return np.asarray(np.minimum((fake * BINS).astype(int), BINS - 1))
-
-
-def _error(bins: np.ndarray, gaps: np.ndarray) -> float:
-    # a bin's pictures times |mean probability - share of fakes| is the size of the sum of its gaps
-    return float(np.abs(np.bincount(bins, gaps)).sum()) / len(gaps)
-
-
-def _percent(share: float | None) -> str:
+def percent(share: float | None) -> str:
     return "-" if share is None else f"{share:.1%}"
 
 
-def _number(value: float | None) -> str:
+def number(value: float | None) -> str:
     return "-" if value is None else f"{value:.4f}"

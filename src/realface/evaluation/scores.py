@@ -1,9 +1,13 @@
 """What a detector says of every labelled picture, before any figure is made of it."""
 
 import logging
-from collections.abc import Iterator, Sequence
+import os
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from itertools import islice
+from threading import Lock
 
 import numpy as np
 
@@ -14,8 +18,67 @@ from ..detector import Detector
 from ..errors import DataError, ImageError, NoFace
 from ..progress import track
 
-BATCH = 8
+LARGE = 2000
+"""Crops of more pixels a side are changed one at a time: noise on one takes half a gigabyte of memory."""
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a detector says of the main face of a picture after each of K changes to its crop.
+
+    Attributes:
+        side: native pixels of the crop's side, as it is.
+        judged: (K,) bool, False where it is inconclusive for a reason of its own (`realface.results.REASONS`); but for
+            novelty, the reason is that of the crop as it is.
+        logits, novelty: (K,) float32, see `Detector.judge`.
+    """
+
+    side: int
+    judged: np.ndarray
+    logits: np.ndarray
+    novelty: np.ndarray
+
+
+def look(
+    detector: Detector,
+    samples: Sequence[Sample],
+    label: str,
+    changes: Sequence[Change],
+    seeds: Iterable[Sequence[int]],
+) -> Iterator[Seen | str]:
+    """What a detector says of each picture, in their order; of one that cannot be judged the code of its `ImageError`.
+
+    The face is looked for once, in the picture as it is, and cut from it; each change is made to the native pixels of
+    that crop, and judged before the next is made: of each picture that is being worked on, two crops are in memory.
+    Pictures are spread over the cores by threads, for Pillow, NumPy and ONNX Runtime compute without the interpreter.
+
+    Args:
+        detector: the detector.
+        samples: the pictures.
+        label: what the progress display says is being done.
+        changes: what is done to a crop; those of one picture all begin with the same random numbers.
+        seeds: fix these, one of each picture.
+    """
+
+    def one(sample: Sample, seed: Sequence[int]) -> Seen | str:
+        try:
+            face = read_face(sample.path, detector.card.preprocessing.crop)
+        except ImageError as error:
+            return error.code
+        with alone if face.pixels.shape[0] > LARGE else nullcontext():
+            told = [detector.judge([change(face.pixels, np.random.default_rng(seed))])[:2] for change in changes]
+        logits, novelty = (np.concatenate(parts) for parts in zip(*told, strict=True))
+        return Seen(face.pixels.shape[0], ~detector.unfamiliar(novelty) & (face.reason is None), logits, novelty)
+
+    alone = Lock()
+    pool = ThreadPoolExecutor(os.cpu_count())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # reading a picture does so too, but threads would undo it for each other
+        try:
+            yield from (seen for _, seen in zip(track(samples, label), pool.map(one, samples, seeds), strict=True))
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 @dataclass(frozen=True)
@@ -78,17 +141,14 @@ def score(
 def score_each(
     detector: Detector, samples: Sequence[Sample], label: str, changes: Sequence[Change], *, seed: int = 0
 ) -> list[Scores]:
-    """Score the main face of every picture after each of some changes.
-
-    The face is looked for once, in the picture as it is, and cut from it; each change is made to the native pixels of
-    that crop. `sides` and, but for novelty, `judged` are of the crop as it is.
+    """Score the main face of every picture after each of some changes; see `look`.
 
     Args:
         detector: the detector.
         samples: the pictures.
         label: what the progress display says is being done.
-        changes: what is done to a crop; those of one picture all begin with the same random numbers.
-        seed: fixes these, with the position of the picture.
+        changes: what is done to a crop.
+        seed: fixes the random numbers of the changes, with the position of the picture.
 
     Returns:
         The scores after each change, in their order.
@@ -96,47 +156,31 @@ def score_each(
     Raises:
         DataError: not one of the pictures could be read.
     """
-    unreadable: list[str] = []
-    faceless: list[str] = []
-    kept: list[Sample] = []
-    sides: list[int] = []
-    judged: list[bool] = []
-
-    def crops() -> Iterator[np.ndarray]:
-        for row, sample in enumerate(track(samples, label)):
-            try:
-                face = read_face(sample.path, detector.card.preprocessing.crop)
-            except ImageError as error:
-                (faceless if isinstance(error, NoFace) else unreadable).append(str(sample.path))
-                continue
-            kept.append(sample)
-            sides.append(face.pixels.shape[0])
-            judged.append(face.reason is None)
-            for change in changes:
-                yield change(face.pixels, np.random.default_rng((seed, row)))
-
-    batches = [detector.judge(batch)[:2] for batch in _batched(crops())]
-    for paths, what in ((unreadable, "could not be read"), (faceless, "show no face")):
+    missed: dict[bool, list[str]] = {True: [], False: []}  # by whether it is a face that is missing
+    kept: list[tuple[Sample, Seen]] = []
+    for sample, seen in zip(
+        samples, look(detector, samples, label, changes, [(seed, row) for row in range(len(samples))]), strict=True
+    ):
+        if isinstance(seen, str):
+            missed[seen == NoFace.code].append(str(sample.path))
+        else:
+            kept.append((sample, seen))
+    for faceless, paths in missed.items():
         if paths:
+            what = "show no face" if faceless else "could not be read"
             log.warning("%d pictures %s, the first is %s", len(paths), what, paths[0])
-    if not batches:
+    if not kept:
         raise DataError("none of the pictures could be read")
-    logits, novelty = (np.concatenate(parts).reshape(len(kept), len(changes)).T for parts in zip(*batches, strict=True))
     return [
         Scores(
-            np.array([sample.label for sample in kept]),
-            of_change,
-            np.array([sample.source for sample in kept]),
-            np.array(sides),
-            np.array(judged) & ~detector.unfamiliar(novel),
-            novel,
-            tuple(unreadable),
-            tuple(faceless),
+            np.array([sample.label for sample, _ in kept]),
+            np.array([seen.logits[k] for _, seen in kept]),
+            np.array([sample.source for sample, _ in kept]),
+            np.array([seen.side for _, seen in kept]),
+            np.array([seen.judged[k] for _, seen in kept]),
+            np.array([seen.novelty[k] for _, seen in kept]),
+            tuple(missed[False]),
+            tuple(missed[True]),
         )
-        for of_change, novel in zip(logits, novelty, strict=True)
+        for k in range(len(changes))
     ]
-
-
-def _batched(crops: Iterator[np.ndarray]) -> Iterator[list[np.ndarray]]:
-    while batch := list(islice(crops, BATCH)):
-        yield batch

@@ -1,0 +1,107 @@
+"""How far figures would scatter had other pictures been drawn: 1,000 drawings with replacement, all at once.
+
+Efron 1979, "Bootstrap Methods: Another Look at the Jackknife". Real and fake are drawn each on their own, so that no
+drawing lacks a class. Two detectors on the same pictures get the same drawings: their differences are paired.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+RESAMPLES = 1000
+BINS = 15
+HALF = 0.5
+POINT = 0.01  # the BPCER at which detectors are compared
+_CELLS = 1_000_000  # drawings times pictures that are in memory at a time
+
+
+def drawings(labels: np.ndarray, seed: int = 0) -> Iterator[np.ndarray]:
+    """How often each of (N,) pictures is in each drawing: parts of (`RESAMPLES`, N) float, a few rows at a time."""
+    rng = np.random.default_rng(seed)
+    classes = [rows for rows in (np.flatnonzero(labels == 0), np.flatnonzero(labels == 1)) if len(rows)]
+    step = max(1, _CELLS // max(1, len(labels)))
+    for start in range(0, RESAMPLES, step):
+        count = min(step, RESAMPLES - start)
+        weights = np.zeros((count, len(labels)))
+        for rows in classes:
+            k = len(rows)
+            drawn = rng.integers(0, k, (count, k)) + k * np.arange(count)[:, None]
+            weights[:, rows] = np.bincount(drawn.ravel(), minlength=count * k).reshape(count, k)
+        yield weights
+
+
+def scatter(labels: np.ndarray, fake: np.ndarray, called: np.ndarray, seed: int = 0) -> dict[str, np.ndarray]:
+    """Every figure in every drawing: name to (`RESAMPLES`,) float; empty of no pictures.
+
+    Args:
+        labels: (N,) int, 0 real, 1 fake.
+        fake: (N,) probability of fake.
+        called: (N,) int, 1 fake, 0 real, -1 neither.
+        seed: of the drawings.
+    """
+    if not len(labels):
+        return {}
+    parts = [weighted(labels, fake, called, weights) for weights in drawings(labels, seed)]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def weighted(labels: np.ndarray, fake: np.ndarray, called: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
+    """The figures with pictures counted (R, N) times: name to (R,); without those that need a class that is missing."""
+    is_fake, says_fake, total = labels == 1, fake >= HALF, weights.sum(1)
+    gaps = np.zeros((len(labels), BINS))
+    gaps[np.arange(len(labels)), bins(fake)] = fake - labels
+    found = {
+        "accuracy": weights @ (is_fake == says_fake) / total,
+        "inconclusive": weights @ (called < 0) / total,
+        "brier": weights @ np.square(fake - labels) / total,
+    }
+    real_sum, fake_sum = weights @ ~is_fake, weights @ is_fake
+    if (real_sum > 0).all():
+        found["bpcer"] = weights @ (~is_fake & (called == 1)) / real_sum
+    if (fake_sum > 0).all():
+        found["apcer"] = weights @ (is_fake & (called == 0)) / fake_sum
+    if "bpcer" in found and "apcer" in found:
+        wrong = weights @ (is_fake != says_fake)
+        for name, rows in {"f1_real": ~is_fake & ~says_fake, "f1_fake": is_fake & says_fake}.items():
+            right = weights @ rows
+            found[name] = 2 * right / np.maximum(2 * right + wrong, 1e-300)
+        found["ece"] = np.abs(weights @ gaps).sum(1) / total
+        found |= _ranking(is_fake, fake, weights)
+    return found
+
+
+def bins(fake: np.ndarray) -> np.ndarray:
+    """Which of `BINS` bins of equal width each of (N,) probabilities falls into; 1 into the last."""
+    return np.asarray(np.minimum((fake * BINS).astype(int), BINS - 1))
+
+
+def crossing(fpr: np.ndarray, tpr: np.ndarray) -> np.ndarray:
+    """The equal error rate of (R, T) ROC curves: where both errors are equal on the lines between points."""
+    over = fpr + tpr - 1  # rises from -1 to 1
+    right = (over >= 0).argmax(1)
+    rows, left = np.arange(len(over)), right - 1
+    part = -over[rows, left] / (over[rows, right] - over[rows, left])
+    return np.asarray(fpr[rows, left] + part * (fpr[rows, right] - fpr[rows, left]))
+
+
+def interval(values: np.ndarray) -> list[float] | None:
+    """The ends within which 95 % of (R,) values lie; None where all are alike, which is no sign of certainty."""
+    low, high = np.quantile(values, (0.025, 0.975)).tolist()
+    return [low, high] if np.ptp(values) > 1e-12 else None
+
+
+def _ranking(is_fake: np.ndarray, fake: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
+    order = np.argsort(-fake, kind="stable")
+    ends = np.flatnonzero(np.append(np.diff(fake[order]) != 0, True))  # equal scores are one step
+    ordered = weights[:, order]
+    true = np.cumsum(ordered * is_fake[order], 1)[:, ends]
+    false = np.cumsum(ordered * ~is_fake[order], 1)[:, ends]
+    precision = true / np.maximum(true + false, 1e-300)
+    tpr, fpr = (np.pad(part / part[:, -1:], ((0, 0), (1, 0))) for part in (true, false))
+    allowed = (fpr <= POINT + 1e-12).sum(1) - 1
+    return {
+        "auc": (np.diff(fpr, axis=1) * (tpr[:, 1:] + tpr[:, :-1]) / 2).sum(1),
+        "ap": (np.diff(tpr, axis=1) * precision).sum(1),
+        "eer": crossing(fpr, tpr),
+        "apcer_at": 1 - tpr[np.arange(len(tpr)), allowed],
+    }

@@ -1,0 +1,149 @@
+"""`realface compare`: detectors side by side on the pictures that all of them judged."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import DataError
+from . import rows as kept_rows
+from .bootstrap import POINT, interval, scatter
+from .metrics import TOO_FEW, number, of_answers, operating_points, percent
+from .rows import Row
+
+RESULT = "evaluation.json"
+FIGURES = {
+    "auc": "AUC",
+    "ap": "Average precision",
+    "eer": "Equal error rate",
+    "accuracy": "Accuracy at 50 %",
+    "bpcer": "BPCER, real called fake",
+    "apcer": "APCER, fake called real",
+    "apcer_at": f"APCER at BPCER {100 * POINT:g} %",
+    "inconclusive": "Inconclusive",
+    "ece": "Calibration error (ECE)",
+    "brier": "Brier score",
+}
+PLAIN = ("auc", "ap", "ece", "brier")
+"""Figures that are no shares."""
+_MORE_IS_BETTER = ("auc", "ap", "accuracy")
+
+
+def differences(first: Sequence[Row], other: Sequence[Row]) -> dict[str, Any]:
+    """How far the figures of two detectors differ on the pictures that both answered.
+
+    The intervals are of the differences themselves, drawn picture by picture for both at once: what is hard for both
+    does not widen them. They take pictures for independent, which those of one source are not quite.
+
+    Returns:
+        pictures: that both answered; left_out: that only one did; figures: name of `FIGURES` to first, other,
+        difference (other less first), interval (95 %) and says: "better", "worse" (the other, of the two) or None where
+        the interval holds 0. Figures that need a class that is missing are not there.
+    """
+    of_first, of_other = ({(r.sha256, r.label): r for r in rows if r.status == "ok"} for rows in (first, other))
+    both = sorted(of_first.keys() & of_other.keys())
+    found: dict[str, Any] = {"pictures": len(both), "left_out": len(of_first.keys() ^ of_other.keys()), "figures": {}}
+    if not both:
+        return found
+    labels = np.array([label for _, label in both])
+    values, drawn = [], []
+    for rows in (of_first, of_other):
+        got = kept_rows.answers([rows[key] for key in both])
+        points = {f"{point['at']:g}": point["apcer"] for point in operating_points(labels, got.fake)}
+        values.append(of_answers(labels, got.fake, got.called) | {"apcer_at": points.get(f"{POINT:g}")})
+        drawn.append(scatter(labels, got.fake, got.called))
+    for name in FIGURES:
+        if name in drawn[0] and None not in (values[0][name], values[1][name]):
+            ends = interval(drawn[1][name] - drawn[0][name])
+            apart = ends is not None and not ends[0] <= 0 <= ends[1]
+            difference = values[1][name] - values[0][name]
+            better = (difference > 0) == (name in _MORE_IS_BETTER)
+            found["figures"][name] = {
+                "first": values[0][name],
+                "other": values[1][name],
+                "difference": difference,
+                "interval": ends,
+                "says": ("better" if better else "worse") if apart else None,
+            }
+    return found
+
+
+def told(name: str, value: float | None) -> str:
+    """A figure, as text."""
+    return number(value) if name in PLAIN else percent(value)
+
+
+def row_text(name: str, row: dict[str, Any]) -> list[str]:
+    """A row of the comparison as text: figure, first, other, difference, interval, what it says."""
+    scale, unit = (1, "") if name in PLAIN else (100, " points")
+    places = 4 if name in PLAIN else 1
+    ends = row["interval"]
+    within = f"{scale * ends[0]:+.{places}f} to {scale * ends[1]:+.{places}f}" if ends else "-"
+    difference = f"{scale * row['difference']:+.{places}f}{unit}"
+    return [
+        FIGURES[name],
+        told(name, row["first"]),
+        told(name, row["other"]),
+        difference,
+        within,
+        row["says"] or TOO_FEW,
+    ]
+
+
+def comparison_table(compared: dict[str, Any]) -> str:
+    """One comparison as a Markdown table."""
+    heads = ["figure", compared["first"], compared["other"], "difference", "95 % interval", f"{compared['other']} is"]
+    lines = [f"| {' | '.join(heads)} |", "|---|" + "--:|" * 5]
+    lines += [f"| {' | '.join(row_text(*item))} |" for item in compared["figures"].items()]
+    return "\n".join(lines)
+
+
+def load(folders: Sequence[Path]) -> tuple[list[dict[str, Any]], list[list[Row]], int]:
+    """What evaluations that were written say of the pictures that all their detectors judged.
+
+    Returns:
+        What is known of each detector, its rows, and how many pictures were left out.
+
+    Raises:
+        DataError: a folder holds no evaluation, or there are not two detectors or no picture in common.
+    """
+    described: list[dict[str, Any]] = []
+    told: list[list[Row]] = []
+    for folder in folders:
+        rows = kept_rows.read(folder / kept_rows.FILE)
+        try:
+            stored = json.loads((folder / RESULT).read_text(encoding="utf-8"))
+            for known in stored["detectors"]:
+                who = {key: str(known["detector"][key]) for key in ("name", "version", "sha256")}
+                if any(who["sha256"] == other["detector"]["sha256"] for other in described):
+                    continue  # the same in two evaluations is compared with the others once
+                described.append({"detector": who} | _checked(known))
+                told.append([row for row in rows if row.detector == who["sha256"]])
+        except OSError:
+            raise DataError(f"{folder} holds no finished evaluation; `realface evaluate … --out` makes one") from None
+        except (ValueError, TypeError, KeyError, RecursionError):
+            raise DataError(f"{folder / RESULT} is damaged, or of another version") from None
+    if len(told) < 2:
+        raise DataError("comparing takes two detectors or more: name the folders of two evaluations")
+    seen = [{(row.sha256, row.label) for row in rows} for rows in told]
+    common = set.intersection(*seen)
+    if not common:
+        raise DataError("these evaluations have no picture in common")
+    left_out = len(set.union(*seen) - common)
+    return described, [[row for row in rows if (row.sha256, row.label) in common] for rows in told], left_out
+
+
+def _checked(known: dict[str, Any]) -> dict[str, Any]:
+    """Thresholds, policy and seconds as they were written, each with the numbers it needs, or None of a command."""
+    kinds = {
+        "thresholds": ("real_below", "fake_from", "novel_from"),
+        "policy": ("max_bpcer", "max_apcer", "split"),
+        "seconds": ("p50", "p95", "pictures"),
+    }
+    found: dict[str, Any] = {}
+    for name, keys in kinds.items():
+        values = None if known[name] is None else {key: known[name][key] for key in keys}
+        found[name] = values and {key: str(v) if key == "split" else v and float(v) for key, v in values.items()}
+    return found

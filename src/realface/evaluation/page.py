@@ -1,0 +1,311 @@
+"""The report of an evaluation: one HTML file for people. It loads nothing and runs no script."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from .. import draw
+from ..card import Policy, Thresholds
+from ..data.crops import read_face
+from ..errors import ImageError
+from ..faces import FRAMINGS, resample
+from ..rates import wilson
+from ..report import _STYLE, _facts, _text
+from . import plots
+from .compare import row_text
+from .evaluate import Evaluation
+from .metrics import TOO_FEW, Figures, number, promises, too_few
+from .rows import Answers, answers
+
+SHOWN = 12
+"""Mistakes of each detector that are shown."""
+
+
+def page(evaluation: Evaluation, facts: dict[str, str]) -> str:
+    """The report as one HTML document; `facts` are told at its top, beside when it was written.
+
+    It holds pictures of people: the most confident mistakes, as they were judged.
+    """
+    result, judged = evaluation.result, result_of(evaluation)
+    detectors: list[dict[str, Any]] = result["detectors"]
+    named = list(zip(detectors, judged, strict=True))
+    roc, det = plots.curves({known["name"]: got for known, got in named})
+    row = detectors[0]["figures"]["all"]
+    with_ = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
+    facts = {"Program": f"realface {result['realface']}, with {with_}"} | facts
+    about = {"Written": datetime.now(UTC).isoformat(timespec="seconds"), **facts}
+    about["Pictures"] = (
+        f"{result['pictures']:,}; by the first detector {row['real']:,} real and {row['fake']:,} fake faces were judged"
+    )
+    about |= {_text(f"Detector {known['name']}"): _who(known["detector"]) for known in detectors}
+    several = "".join(_comparison(compared) for compared in result["comparison"])
+    parts = [
+        f"<section><h2>All figures</h2>{_overview(detectors)}</section>",
+        f"<section><h2>Against each other</h2>{_DIFFER}{several}</section>" if several else "",
+        f'<section><h2>Curves</h2><div class="plots">{_figure(roc, _ROC)}{_figure(det, _DET)}</div></section>',
+        *(_detector(known, got) for known, got in named),
+        _MEANING,
+    ]
+    return (
+        f"{_HEAD}<body><header><h1>Evaluation: real or machine-made faces</h1>{_LEAD}{_facts(about)}</header>"
+        f"<main>{''.join(parts)}</main></body></html>\n"
+    )
+
+
+def result_of(evaluation: Evaluation) -> list[Answers]:
+    """The answers of each detector to the pictures as they are."""
+    return [answers(rows) for rows in evaluation.rows]
+
+
+def mistakes(got: Answers) -> list[int]:
+    """The rows with a wrong verdict, the most confident first, at most `SHOWN`."""
+    wrong = [i for i in range(len(got.rows)) if got.called[i] == 1 - got.labels[i]]
+    return sorted(wrong, key=lambda i: -abs(got.fake[i] - got.labels[i]))[:SHOWN]
+
+
+def _overview(detectors: Sequence[dict[str, Any]]) -> str:
+    lines: dict[str, list[str]] = {}
+
+    def add(what: str, cell: str) -> None:
+        lines.setdefault(what, []).append(cell)
+
+    for known in detectors:
+        row, ends = known["figures"]["all"], known["figures"]["all"]["intervals"]
+        add("APCER: fake faces called real", _rate(row["apcer"], ends["apcer"]))
+        worst = known["worst_generator"]
+        of_worst = known["by_generator"].get(worst)
+        cell = f"{_text(worst)}: {_rate(of_worst['apcer'], of_worst['intervals']['apcer'])}" if of_worst else "-"
+        add("APCER of the worst generator", cell)
+        add("BPCER: real faces called fake", _rate(row["bpcer"], ends["bpcer"]))
+        add("Inconclusive", _rate(row["inconclusive"], ends["inconclusive"]))
+        for who, (lost, total) in known["unanswered"].items():
+            share = lost / total if total else None
+            add(f"No answer ({'APNRR, fake' if who == 'fake' else 'BPNRR, real'})", _rate(share, wilson(lost, total)))
+        add("Equal error rate", _rate(row["eer"], ends["eer"]))
+        for point in known["operating_points"]:
+            told = _rate(point["apcer"], point["interval"], few=not point["enough"])
+            add(f"APCER at BPCER {100 * point['at']:g} %", told)
+        for key, what in {"auc": "ROC AUC", "ap": "Average precision"}.items():
+            add(what, _number(row[key], ends[key]))
+        add("Accuracy at 50 %", _rate(row["accuracy"], ends["accuracy"]))
+        for who in ("real", "fake"):
+            for what, (value, pair) in known["classes"][who].items():
+                add(f"{what.capitalize()} of {who} at 50 %", _rate(value, pair))
+        for key, what in {"ece": "Calibration error (ECE)", "brier": "Brier score"}.items():
+            add(what, _number(row[key], ends[key]))
+        speed = known["seconds"]
+        timed = speed and speed["p50"] is not None
+        told = f"{1000 * speed['p50']:,.0f}, {1000 * speed['p95']:,.0f}" if timed else "-"
+        add("Milliseconds a picture, one at a time: median, 95 in 100 within", told)
+    return _table("", ["", *(known["name"] for known in detectors)], lines)
+
+
+def _detector(known: dict[str, Any], got: Answers) -> str:
+    thresholds = Thresholds(**known["thresholds"]) if known["thresholds"] else None
+    figures, verdicts, matrix = known["figures"], known["classes"]["verdicts"], known["classes"]["matrix"]
+    policy = Policy(**known["policy"]) if known["policy"] else None
+    kept = f"{_rule(thresholds, policy)}\n{promises(figures['all'], policy)}" if thresholds and policy else _NO_POLICY
+    counted = {
+        f"{who} faces": [f"{verdicts[who][word]:,}" for word in ("real", "inconclusive", "fake")]
+        + [f"{count:,}" for count in matrix[label]]
+        for label, who in enumerate(("real", "fake"))
+    }
+    heads = ["", "called real", "inconclusive", "called fake", "under 50 %", "50 % and over"]
+    sources = {name: row for name, row in figures.items() if name != "all"}
+    lost = [f"{len(known[key])} {words}" for key, words in _LOST.items() if known[key]]
+    grid = known.get("grid")
+    parts = [
+        f"<h2>{_text(known['name'])}</h2>",
+        "".join(f"<p>{_text(line)}</p>" for line in kept.splitlines()),
+        f"<p>Without an answer, and in no figure but the share of those: {', '.join(lost)}.</p>" if lost else "",
+        _table("Confusion matrix: by verdict, and by probability", heads, counted),
+        f'<div class="plots">{_figure(plots.reliability(got), _RELIABILITY)}'
+        f"{_figure(plots.histogram(got, thresholds), _HISTOGRAM)}</div>",
+        _groups("By generator of the fakes", known["by_generator"], ("fake", "apcer", "inconclusive", "accuracy")),
+        _groups("By source", sources),
+        _groups("By native size of the face", known["by_size"]),
+        _figure(plots.heatmap(_grid_rows(grid)), _GRID, "grid") if grid else "",
+        _groups("Laundering grid, with intervals", grid["cells"]) if grid else "",
+        _gallery(got),
+    ]
+    return f'<section class="case">{"".join(parts)}</section>'
+
+
+def _rule(thresholds: Thresholds, policy: Policy) -> str:
+    low, high = thresholds.real_below, thresholds.fake_from
+    return (
+        f"A face is called fake from a probability of fake of {100 * high:.4g} % on and real under {100 * low:.4g} %. "
+        f"The policy these thresholds were set to hold, on the {policy.split} split of the detector's own data, is a "
+        f"BPCER of at most {100 * policy.max_bpcer:.4g} % and an APCER of at most {100 * policy.max_apcer:.4g} %."
+    )
+
+
+def _grid_rows(grid: Mapping[str, Any]) -> dict[str, Figures]:
+    return {**grid["cells"], "mean of laundering": grid["mean"], "worst of laundering": grid["worst"]}
+
+
+def _groups(caption: str, groups: Mapping[str, Figures], keys: Sequence[str] = ()) -> str:
+    keys = keys or ("real", "fake", "auc", "accuracy", "bpcer", "apcer", "inconclusive")
+    rows = {}
+    for name, row in groups.items():
+        ends = row["intervals"]
+        rows[name] = [
+            f"{row[key]:,}"
+            if key in ("real", "fake")
+            else _number(row[key], ends[key], _DOUBT)
+            if key == "auc"
+            else _rate(row[key], ends[key], _DOUBT)
+            for key in keys
+        ]
+    return _table(f"{caption} († {TOO_FEW})", ["", *(_HEADS[key] for key in keys)], rows) if rows else ""
+
+
+def _gallery(got: Answers) -> str:
+    figures = ""
+    for i in mistakes(got):
+        row = got.rows[i]
+        shown = _shown(Path(row.path))
+        is_, as_ = ("fake", "real") if row.label else ("real", "fake")
+        made = row.generator or row.source
+        figures += (
+            f"<figure>{shown}<figcaption><b>{is_}, called {as_}</b><br>probability of fake {100 * got.fake[i]:.1f} %"
+            f"<br>{_text(Path(row.path).name)}{f'<br>{_text(made)}' if made else ''}</figcaption></figure>"
+        )
+    if not figures:
+        return "<h3>Most confident mistakes</h3><p>No face got a wrong verdict.</p>"
+    return f'<h3>Most confident mistakes</h3><p>{_MISTAKES}</p><div class="gallery">{figures}</div>'
+
+
+def _shown(path: Path) -> str:
+    """The main face of a picture, or its middle, where a detector judges that."""
+    for framing in FRAMINGS:
+        with suppress(ImageError):
+            jpeg = draw.small_jpeg(resample(read_face(path, framing).pixels, 160), 160)[0]
+            return f'<img src="{draw.uri("jpeg", jpeg)}" alt="A face with a wrong verdict" width="160" height="160">'
+    return '<p class="quiet">The picture is not there any more.</p>'
+
+
+def _comparison(compared: dict[str, Any]) -> str:
+    first, other = compared["first"], compared["other"]
+    rows = {}
+    for key, row in compared["figures"].items():
+        what, *cells = row_text(key, row)
+        rows[what] = [escape(cell) for cell in cells]
+    left = f"; {compared['left_out']:,} more were answered by one only" if compared["left_out"] else ""
+    caption = f"{other} against {first}, on {compared['pictures']:,} pictures that both answered{left}"
+    return _table(caption, ["", first, other, "difference", "95 % interval", f"{other} is"], rows)
+
+
+def _table(caption: str, heads: Sequence[str], rows: Mapping[str, Sequence[str]]) -> str:
+    """Heads and names of rows are plain text, cells are HTML."""
+    head = "".join(f'<th scope="col">{_text(name)}</th>' for name in heads)
+    body = "".join(
+        f'<tr><th scope="row">{_text(name)}</th>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>'
+        for name, cells in rows.items()
+    )
+    return (
+        f'<div class="wide"><table class="figures"><caption>{_text(caption)}</caption><thead><tr>{head}</tr></thead>'
+        f"<tbody>{body}</tbody></table></div>"
+    )
+
+
+def _rate(
+    value: float | None, ends: Sequence[float] | None, doubt: str = f" <i>{TOO_FEW}</i>", few: bool = False
+) -> str:
+    """A share with its interval, and with `doubt` behind it where that says little or `few` says so."""
+    if value is None:
+        return "-"
+    within = f"{100 * ends[0]:.1f} to {100 * ends[1]:.1f}" if ends else "no interval"
+    return f'<b>{100 * value:.1f} %</b> <span class="quiet">{within}</span>{doubt if few or too_few(ends) else ""}'
+
+
+def _number(value: float | None, ends: Sequence[float] | None, doubt: str = f" <i>{TOO_FEW}</i>") -> str:
+    if value is None:
+        return "-"
+    within = f'<span class="quiet">{ends[0]:.4f} to {ends[1]:.4f}</span>' if ends else doubt
+    return f"<b>{number(value)}</b> {within}"
+
+
+def _figure(svg: str, caption: str, name: str = "plot") -> str:
+    return f'<figure class="{name}">{svg}<figcaption>{caption}</figcaption></figure>'
+
+
+def _who(detector: dict[str, str]) -> str:
+    version = f"version {detector['version']}, " if detector["version"] else ""
+    return f"{version}SHA-256 {detector['sha256']}"
+
+
+_LOST = {"unreadable": "could not be read", "faceless": "show no face", "missing": "got no usable answer"}
+_DOUBT = f'<i title="{TOO_FEW}">†</i>'
+_HEADS = {
+    "real": "Real",
+    "fake": "Fake",
+    "auc": "AUC",
+    "accuracy": "Accuracy at 50 %",
+    "bpcer": "BPCER",
+    "apcer": "APCER",
+    "inconclusive": "Inconclusive",
+}
+_LEAD = (
+    '<p class="lead">How often detectors are right and wrong on labelled pictures. The rates are in the style of '
+    "ISO/IEC 30107-3; <b>this is no conformance test</b>, and nothing here says that a detector conforms to it. The "
+    "figures hold for pictures like these, and for no others.</p>"
+)
+_DIFFER = (
+    "<p>Each row is the difference between two detectors on the very same pictures. Where its interval holds 0, the "
+    "pictures are too few to say which is better. Of many rows, one in twenty is outside its interval by chance.</p>"
+)
+_ROC = "ROC: fake faces found against real faces called fake, over all thresholds."
+_DET = (
+    "DET, on axes of normal deviates: both errors over all thresholds. Nearer to the lower left is better. Rates under "
+    "0.05 % are drawn at the edge."
+)
+_RELIABILITY = (
+    "Reliability: of faces with a given probability of fake, the share that is fake. On the diagonal the probabilities "
+    "mean what they say. Large dots stand for many faces."
+)
+_HISTOGRAM = "Probabilities of fake given to real and to fake faces. Dashed: the thresholds of the verdicts."
+_GRID = (
+    "What is left after pictures were recompressed, resized, blurred: the darker, the worse. Each face is found once, "
+    "in the picture as it is. Mean and worst leave out the picture as it is and the covered face."
+)
+_MISTAKES = "Faces whose verdict is wrong, those with the least doubt first, as they were judged."
+_NO_POLICY = "This detector is a command: its thresholds and its policy are its own, and are not known here."
+_MEANING = f"""<section class="case"><h2>What the figures mean</h2><ul>
+<li><b>APCER</b> (attack presentation classification error rate): of the fake faces, the share called real. In ISO/IEC
+30107-3 it is given for each attack instrument species and the worst counts; here a generator stands for a species, and
+the source of the pictures where the generator is not known.</li>
+<li><b>BPCER</b> (bona fide presentation classification error rate): of the real faces, the share called fake.</li>
+<li>Both are at the thresholds and by the policy in the detector's file. <b>Inconclusive</b> faces, with a probability
+between the thresholds or for a reason of their own, count as neither error.</li>
+<li><b>No answer</b> (APNRR, BPNRR, non-response rates): of the pictures, the share that could not be read, shows no
+face or got no usable answer. They are in no other figure.</li>
+<li><b>APCER at BPCER x %</b>: the threshold is set, on these very pictures, so that at most x % of the real faces are
+called fake, whatever the file's thresholds are. Under it stands "{TOO_FEW}" where even no error among so many real
+faces would not show such a BPCER.</li>
+<li><b>Equal error rate</b>: where the threshold makes both errors alike. <b>AUC</b> and <b>average precision</b>: how
+well the order of the probabilities parts fake from real. <b>Accuracy, precision, recall and F1</b> are at a probability
+of 50 % and count every face.</li>
+<li><b>ECE</b>: how far, in 15 bins, the mean probability of fake is from the share of fakes. <b>Brier score</b>: the
+mean squared error of the probability.</li>
+<li><b>Intervals</b> hold the true value 95 times in 100 if the pictures are independent draws of their kind: Wilson's
+for shares, 1,000 bootstrap samples for the rest. Pictures of one source are alike: truth is less sure than they say.
+"{TOO_FEW.capitalize()}" stands where the interval of a rate spans more than 20 points, or no sample differs.</li>
+</ul></section>"""
+_MORE = """
+.plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 22rem), 1fr)); gap: 1rem }
+figure svg { display: block; width: 100%; height: auto; max-width: 30rem } .grid svg { max-width: 46rem }
+.gallery { display: grid; grid-template-columns: repeat(auto-fill, minmax(9.5rem, 1fr)); gap: 1rem }
+.figures td:last-child { white-space: normal } .figures td .quiet { white-space: nowrap }
+.figures td .quiet, .figures i { font-size: .8125rem }
+h3 { margin-top: 1.5rem }
+"""
+_HEAD = (
+    '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><meta http-equiv="Content-Security-Policy" '
+    "content=\"default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'\">"
+    '<meta name="viewport" content="width=device-width, initial-scale=1">'
+    f"<title>Evaluation by realface</title><style>{_STYLE}{_MORE}</style></head>"
+)

@@ -1,0 +1,150 @@
+"""Detectors side by side: paired differences, and what they say."""
+
+import io
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import brightness_detector, encoded, grey
+
+from realface import cli
+from realface.card import Thresholds
+from realface.degrade import AS_IT_IS
+from realface.errors import DataError
+from realface.evaluation.compare import FIGURES, comparison_table, differences, load
+from realface.evaluation.rows import FILE, Row
+
+
+def rows_of(labels: np.ndarray, fake: np.ndarray, detector: str) -> list[Row]:
+    return [
+        Row(
+            f"{i}", f"{i}", int(label), "", "", detector, "c", "ok", 100,
+            {AS_IT_IS: float(f)}, {AS_IT_IS: "fake" if f >= 0.5 else "real"},
+        )
+        for i, (label, f) in enumerate(zip(labels, fake, strict=True))
+    ]  # fmt: skip
+
+
+@pytest.fixture
+def scores(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Labels, and what two detectors say that find the same pictures hard, of which the second is a little better."""
+    labels = np.repeat([0, 1], 300)
+    hard = rng.normal(0, 1.2, 600)
+    first = hard + rng.normal(0, 0.3, 600) + 2 * labels - 1
+    second = hard + rng.normal(0, 0.3, 600) + 3 * labels - 1.5
+    return labels, 1 / (1 + np.exp(-first)), 1 / (1 + np.exp(-second))
+
+
+def test_a_better_detector_is_said_to_be_better(scores: tuple[np.ndarray, ...]) -> None:
+    labels, first, second = scores
+    got = differences(rows_of(labels, first, "a"), rows_of(labels, second, "b"))
+    assert (got["pictures"], got["left_out"], list(got["figures"])) == (600, 0, list(FIGURES))
+    back = differences(rows_of(labels, second, "b"), rows_of(labels, first, "a"))
+    for name in ("auc", "ap", "eer", "accuracy", "apcer_at", "brier"):
+        row, reverse = got["figures"][name], back["figures"][name]
+        assert row["says"] == "better", name
+        assert reverse["says"] == "worse", name
+        assert row["difference"] == row["other"] - row["first"] == -reverse["difference"]
+        assert reverse["interval"] == pytest.approx([-row["interval"][1], -row["interval"][0]])
+    assert got["figures"]["inconclusive"]["says"] is None
+
+
+def test_the_interval_of_a_difference_is_paired(scores: tuple[np.ndarray, ...]) -> None:
+    """Of two shares on the same pictures the variance follows from where they differ (McNemar 1947)."""
+    labels, first, second = scores
+    got = differences(rows_of(labels, first, "a"), rows_of(labels, second, "b"))["figures"]["accuracy"]
+    right = [(fake >= 0.5) == labels for fake in (first, second)]
+    gain = right[1].astype(int) - right[0].astype(int)
+    assert got["difference"] == pytest.approx(gain.mean())
+    width = got["interval"][1] - got["interval"][0]
+    assert width == pytest.approx(2 * 1.96 * gain.std() / np.sqrt(600), rel=0.15)
+    apart = np.sqrt(sum(one.var() for one in right) / 600)
+    assert width < 0.8 * 2 * 1.96 * apart
+
+
+def test_equal_detectors_cannot_be_told_apart(scores: tuple[np.ndarray, ...]) -> None:
+    labels, first, _ = scores
+    got = differences(rows_of(labels, first, "a"), rows_of(labels, first, "b"))
+    assert {row["says"] for row in got["figures"].values()} == {None}
+    assert {row["interval"] is None for row in got["figures"].values()} == {True}
+    table = comparison_table({"first": "a", "other": "b"} | got)
+    assert table.count("too few samples to say") == len(FIGURES)
+
+
+def test_only_what_both_answered_counts(scores: tuple[np.ndarray, ...]) -> None:
+    labels, first, second = scores
+    some = rows_of(labels, second, "b")
+    some[3] = replace(some[3], status="missing", fake={}, called={})
+    got = differences(rows_of(labels, first, "a")[:-5], some)
+    assert (got["pictures"], got["left_out"]) == (594, 6)
+    one_class = differences(rows_of(labels, first, "a")[:100], rows_of(labels, second, "b")[:100])
+    assert set(one_class["figures"]) == {"accuracy", "bpcer", "inconclusive", "brier"}
+    nothing = differences(rows_of(labels, first, "a")[:5], rows_of(labels, second, "b")[5:])
+    assert (nothing["pictures"], nothing["figures"]) == (0, {})
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    def call(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["realface", *map(str, arguments)])
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO()))
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        out, err = capsys.readouterr()
+        return int(ended.value.code or 0), out, err
+
+    return call
+
+
+def test_two_evaluations_from_the_command_line(run, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    for i in range(12):
+        path = data / "test" / ("real", "fake")[i % 2] / f"{i}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(encoded(grey(60 + 10 * i + 50 * (i % 2), 64 + i)))
+    detectors = [tmp_path / f"{name}.onnx" for name in ("one", "two")]
+    for path, low in zip(detectors, (0.2, 0.4), strict=True):
+        path.write_bytes(brightness_detector(thresholds=Thresholds(low, 0.8)))
+    a, b, both, out = (tmp_path / name for name in ("a", "b", "both", "out"))
+    assert run("evaluate", data, "--detector", detectors[0], "--out", a)[0] == 0
+    assert run("evaluate", data, "--detector", detectors[1], "--out", b, "--every", 2)[0] == 0
+    status, told, _ = run("compare", a, b, "--out", out)
+    assert (status, "| AUC |" in told, f"Written: {out / 'report.html'}" in told) == (0, True, True)
+    stored = json.loads((out / "evaluation.json").read_text())
+    assert (stored["pictures"], stored["left_out"]) == (6, 6)
+    first, second = stored["detectors"]
+    assert second["name"].startswith("brightness (")
+    assert first["figures"]["all"]["real"] == second["figures"]["all"]["real"] == 3
+    assert "Against each other" in (out / "report.html").read_text()
+    assert [len(part) for part in load([a, b, a])[:2]] == [2, 2]
+    with pytest.raises(DataError, match="two detectors or more"):
+        load([a, a])
+    status, _, err = run("compare", a, b, "--out", a)
+    assert (status, "choose another --out" in err) == (2, True)
+    status, _, err = run("evaluate", data, "--detector", detectors[0], "--detector", detectors[1], "--out", both)
+    assert status == 0
+    stored = [json.loads((folder / "evaluation.json").read_text()) for folder in (both, out)]
+    assert stored[0]["comparison"][0]["pictures"] == 12
+    described, rows, left_out = load([both])
+    assert (len(described), [len(some) for some in rows], left_out) == (2, [12, 12], 0)
+    status, _, err = run("evaluate", data, "--detector", detectors[0], "--detector", detectors[0])
+    assert (status, "named twice" in err) == (2, True)
+
+
+WHO = {"name": "a", "version": "1", "sha256": "d"}
+THRESHOLDS = json.dumps({"detectors": [{"detector": WHO, "thresholds": {"real_below": "x"}}]})
+
+
+@pytest.mark.parametrize(
+    "stored", ["[]", "{}", '{"detectors": [{"detector": {}}]}', "{", THRESHOLDS, '{"detectors": 3}']
+)
+def test_a_folder_that_holds_something_else(tmp_path: Path, stored: str) -> None:
+    (tmp_path / FILE).write_text("")
+    with pytest.raises(DataError, match="holds no finished evaluation"):
+        load([tmp_path])
+    (tmp_path / "evaluation.json").write_text(stored)
+    with pytest.raises(DataError, match="is damaged, or of another version"):
+        load([tmp_path])

@@ -1,0 +1,178 @@
+"""What an evaluation keeps: going on after it was killed, generators, hostile files, the report for people."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import encoded, grey
+
+from realface import Detector
+from realface.degrade import AS_IT_IS
+from realface.errors import DataError
+from realface.evaluation import evaluate as evaluating
+from realface.evaluation import rows
+from realface.evaluation.evaluate import Evaluation, evaluate
+from realface.evaluation.page import mistakes, page
+from realface.evaluation.scores import Seen
+
+HOSTILE = '<script>alert("$x$")</script>&\u202e'
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Ten pictures of one source, the fakes brighter, by two generators and an unknown one; two have a wrong label."""
+    lines = ["path,label,source,split,generator"]
+    for i in range(10):
+        label, level = ("real", 40 + i) if i % 2 == 0 else ("fake", 200 + i)
+        level = {8: 250, 9: 10}.get(i, level)
+        name = f"{i}.png" if i != 9 else "<b>9&.png"
+        (tmp_path / name).write_bytes(encoded(grey(level, 64 + i, 80)))
+        made = {1: "gan", 3: "gan", 5: HOSTILE, 7: HOSTILE}.get(i, "")
+        lines.append(f'"{name}",{label},s,test,"{made.replace(chr(34), chr(34) * 2)}"')
+    (tmp_path / "broken.png").write_bytes(b"")
+    (tmp_path / "manifest.csv").write_text("\n".join([*lines, "broken.png,real,s,test,"]))
+    return tmp_path
+
+
+def figures(evaluation: Evaluation) -> dict:
+    """The result without what is timed."""
+    (known,) = evaluation.result["detectors"]
+    return evaluation.result | {"detectors": [{key: value for key, value in known.items() if key != "seconds"}]}
+
+
+def test_a_killed_run_goes_on_where_it_stopped(data: Path, detector: Detector, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = evaluate([detector], data, "test")
+    out, look = data / "out", evaluating.look
+    asked: list[int] = []
+
+    def killed(detector: Detector, samples: list, *rest: object) -> Iterator[Seen | str]:
+        asked.append(len(samples))
+        for number, seen in enumerate(look(detector, samples, *rest)):  # type: ignore[arg-type]
+            if number == 4 and len(asked) == 1:
+                raise KeyboardInterrupt
+            yield seen
+
+    monkeypatch.setattr(evaluating, "look", killed)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate([detector], data, "test", out=out)
+    store = out / rows.FILE
+    assert len(store.read_text().splitlines()) == 4
+    store.write_text(store.read_text() + '{"path": "half a li')
+    with pytest.raises(DataError, match="add --resume to go on with it"):
+        evaluate([detector], data, "test", out=out)
+    resumed = evaluate([detector], data, "test", out=out, resume=True)
+    assert asked == [11, 7]
+    assert figures(resumed) == figures(whole)
+    assert rows.read(store) == resumed.rows[0] == whole.rows[0]
+    evaluate([detector], data, "test", out=out, resume=True)
+    assert asked == [11, 7, 0]
+    with pytest.raises(DataError, match="holds no evaluation to go on with"):
+        evaluate([detector], data, "test", out=data / "none", resume=True)
+
+
+def test_what_has_changed_is_judged_again(data: Path, detector: Detector, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = data / "out"
+    before = evaluate([detector], data, "test", out=out).rows[0]
+    (data / "0.png").write_bytes(encoded(grey(255)))
+    manifest = data / "manifest.csv"
+    manifest.write_text(manifest.read_text().replace('2.png",real', '2.png",fake'))
+    after = evaluate([detector], data, "test", out=out, resume=True).rows[0]
+    changed = [new for old, new in zip(before, after, strict=True) if old != new]
+    assert [Path(row.path).name for row in changed] == ["0.png", "2.png"]
+    assert (changed[0].called[AS_IT_IS], changed[1].label) == ("fake", 1)
+    assert not after[0].answers(after[0], "another detector", [AS_IT_IS])
+    assert not after[0].answers(after[0], after[0].detector, ["JPEG 50"])
+    monkeypatch.setattr(rows, "program", lambda: "another program")
+    assert not after[0].answers(after[0], after[0].detector, [AS_IT_IS])
+
+
+def test_generators_are_those_of_the_manifest_and_else_the_source(data: Path, detector: Detector) -> None:
+    (known,) = evaluate([detector], data, "test").result["detectors"]
+    assert {name: row["fake"] for name, row in known["by_generator"].items()} == {"gan": 2, HOSTILE: 2, "s": 1}
+    assert all(row["real"] == 0 for row in known["by_generator"].values())
+    assert (known["worst_generator"], known["by_generator"]["s"]["apcer"]) == ("s", 1)
+    assert known["unreadable"] == [str(data / "broken.png")]
+    assert known["unanswered"] == {"real": [1, 6], "fake": [0, 5]}
+
+
+def test_the_report_is_one_file_that_runs_nothing(data: Path, detector: Detector) -> None:
+    done = evaluate([detector], data, "test", grid=True)
+    done.result["detectors"][0]["name"] = HOSTILE
+    html = page(done, {"Command": HOSTILE})
+    assert "<script" not in html.lower()
+    assert "\u202e" not in html
+    assert "<b>9&" not in html
+    assert "&lt;b&gt;9&amp;.png" in html
+    assert "default-src 'none'" in html
+    for loads in ("url(http", 'src="http', 'href="http', "@import"):
+        assert loads not in html
+    assert html.count("<svg role=") == 5
+    assert html.count('src="data:image/jpeg;base64') == 2
+    assert "real, called fake" in html
+    assert "this is no conformance test" in html
+    assert "A face is called fake from a probability of fake of 80 % on and real under 20 %." in html
+    assert f"with onnxruntime {done.result['versions']['onnxruntime']}" in html
+    assert "too few samples to say" in html
+    assert "APCER at BPCER 0.1 %" in html
+    assert "APNRR" in html
+
+
+def test_the_most_confident_mistakes_come_first(rng: np.random.Generator) -> None:
+    some = [
+        rows.Row(f"{i}", f"{i}", 0, "", "", "d", "c", "ok", 9, {AS_IT_IS: fake}, {AS_IT_IS: called})
+        for i, (fake, called) in enumerate([(0.9, "fake"), (0.1, "real"), (0.99, "fake"), (0.6, "inconclusive")])
+    ]
+    assert mistakes(rows.answers(some)) == [2, 0]
+    assert len(mistakes(rows.answers(some[:1] * 50))) == 12
+
+
+def test_a_full_disk_is_one_sentence(data: Path, detector: Detector, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(row: rows.Row) -> str:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(rows, "line", full)
+    with pytest.raises(DataError, match="cannot be written to: No space left"):
+        evaluate([detector], data, "test", out=data / "out")
+
+
+GOOD = {"path": "a", "sha256": "b", "label": 1, "source": "", "generator": "", "detector": "d", "code": "c"}
+GOOD |= {"status": "ok", "side": 64, "fake": {AS_IT_IS: 0.5}, "called": {AS_IT_IS: "fake"}}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"label": 2},
+        {"label": "fake"},
+        {"path": 3},
+        {"status": "fine"},
+        {"side": -1},
+        {"side": "64"},
+        {"fake": {AS_IT_IS: 1.5}},
+        {"fake": {AS_IT_IS: float("nan")}},
+        {"fake": {AS_IT_IS: None}},
+        {"fake": [0.5]},
+        {"called": {AS_IT_IS: "maybe"}},
+        {"called": {}},
+        {"fake": {}, "called": {}},
+        {"extra": 1},
+    ],
+)
+def test_scores_that_are_none_are_refused(tmp_path: Path, change: dict) -> None:
+    path = tmp_path / rows.FILE
+    path.write_text(json.dumps(GOOD) + "\n")
+    assert len(rows.read(path)) == 1
+    path.write_text(json.dumps(GOOD | change) + "\n")
+    with pytest.raises(DataError, match="damaged, or holds no scores"):
+        rows.read(path)
+
+
+@pytest.mark.parametrize("content", [b"[]\n", b"{}\n", b"\xff\n", b"[" * 99999 + b"\n", b"PK\x03\x04\n"])
+def test_files_that_are_something_else_are_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / rows.FILE).write_bytes(content)
+    with pytest.raises(DataError):
+        rows.read(tmp_path / rows.FILE)
+    with pytest.raises(DataError, match="cannot be read"):
+        rows.read(tmp_path / "missing")
