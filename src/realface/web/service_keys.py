@@ -1,0 +1,73 @@
+"""API keys: a file of lines `name:sha256`, the hash of a key that only its owner has.
+
+A key is 256 random bits, so a plain hash is enough: there is nothing to guess, and a slow hash would be a way to keep
+the service busy.
+"""
+
+import hashlib
+import hmac
+import os
+import re
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+
+from ..errors import ConfigError
+
+_LINE = re.compile(r"([\w.-]{1,64}):([0-9a-f]{64})")
+
+
+def load(path: Path) -> dict[str, str]:
+    """The names in a file of keys, each with the SHA-256 of its key in hexadecimal.
+
+    Raises:
+        ConfigError: it cannot be read, or is not such a file.
+    """
+    try:
+        lines = path.read_text("utf-8").splitlines()
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"the file of keys could not be read: {error}") from None
+    keys: dict[str, str] = {}
+    for number, line in enumerate(lines, 1):
+        if not line.strip() or line.startswith("#"):
+            continue
+        match = _LINE.fullmatch(line.strip())
+        if not match or match[1] in keys:
+            raise ConfigError(f"{path}, line {number}: each line is name:sha256, each name once; add with --add-key")
+        keys[match[1]] = match[2]
+    if not keys:
+        raise ConfigError(f"{path} holds no key; make one with: realface serve --keys {path} --add-key NAME")
+    return keys
+
+
+def add(path: Path, name: str) -> str:
+    """Make a key, add its hash to a file, which is made where there is none, and return the key: it is kept nowhere.
+
+    Raises:
+        ConfigError: the name is taken or no name, or the file cannot be written.
+    """
+    key = f"realface_{secrets.token_urlsafe(32)}"
+    line = f"{name}:{_hash(key)}"
+    if not _LINE.fullmatch(line):
+        raise ConfigError("the name of a key is of letters, digits, dots, dashes and underscores, 64 at most")
+    if path.exists() and path.stat().st_size and name in load(path):
+        raise ConfigError(f"{path} has a key named {name}; remove its line first")
+    try:
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "w", encoding="utf-8") as file:
+            print(line, file=file)
+    except OSError as error:
+        raise ConfigError(f"the key could not be written: {error}") from None
+    return key
+
+
+def owner(keys: Mapping[str, str], key: str) -> str | None:
+    """Whose key it is, in a time that tells nothing of the hashes."""
+    given, found = _hash(key), None
+    for name, known in keys.items():
+        if hmac.compare_digest(given, known):
+            found = name
+    return found
+
+
+def _hash(key: str) -> str:
+    return hashlib.sha256(key.encode()).hexdigest()

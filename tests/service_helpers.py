@@ -1,0 +1,62 @@
+"""The service as tests meet it: over real sockets, on this computer only."""
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import requests
+import uvicorn
+from fastapi import FastAPI
+
+from realface.web.service_run import Protocol, server
+
+
+class Client(requests.Session):
+    """A session whose paths are on one server."""
+
+    server: uvicorn.Server
+
+    def __init__(self, port: int) -> None:
+        super().__init__()
+        self.trust_env = False  # no proxy of this computer's
+        self.port = port
+
+    def request(self, method, url, *args, **kwargs):  # type: ignore[no-untyped-def]
+        return super().request(method, f"http://127.0.0.1:{self.port}{url}", *args, **{"timeout": 30, **kwargs})
+
+    def connections(self) -> list[Protocol]:
+        """The server's side of all that are open."""
+        return list(self.server.server_state.connections)  # type: ignore[arg-type]
+
+    def sends(self, data: bytes) -> bytes:
+        """All that the server answers to these very bytes, until it hangs up."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=30) as connection:
+            connection.sendall(data)
+            return b"".join(iter(lambda: connection.recv(65536), b""))
+
+
+@contextmanager
+def served(app: FastAPI) -> Iterator[Client]:
+    """The service on a free port, until the end of the block."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    ready = threading.Event()
+    running = server(app, timeout=5)
+    started = running.startup
+
+    async def startup(sockets=None):  # type: ignore[no-untyped-def]
+        await started(sockets)
+        ready.set()
+
+    running.startup = startup  # type: ignore[method-assign]
+    thread = threading.Thread(target=running.run, kwargs={"sockets": [listener]})
+    thread.start()
+    try:
+        assert ready.wait(30)
+        with Client(listener.getsockname()[1]) as client:
+            client.server = running
+            yield client
+    finally:
+        running.should_exit = True
+        thread.join()
+        listener.close()

@@ -1,0 +1,270 @@
+"""What the service does about too much, too slow, too many at a time, and callers who mean ill."""
+
+import re
+import socket
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from conftest import brightness_detector, encoded, grey
+from service_helpers import Client, served
+
+from realface import Detector
+from realface.images import Limits
+from realface.results import Verdict
+from realface.trail import Trail
+from realface.web import service_keys, service_run
+from realface.web.service import Settings, make_app
+
+FAKE = encoded(grey(255))
+MEGABYTE = 2**20
+
+
+class Gated(Detector):
+    """Judges nothing until its gate is open."""
+
+    def __init__(self) -> None:
+        super().__init__(brightness_detector(), threads=1)
+        self.gate = threading.Event()
+        self.seen: list[list[bytes]] = []
+
+    def check_many(self, pictures: Iterable[Any], **options: Any) -> Iterator[Verdict]:
+        pictures = list(pictures)
+        self.seen.append(pictures)
+        assert self.gate.wait(30)
+        return super().check_many(pictures, **options)
+
+
+class Callers:
+    """Callers at the same time, each in a thread."""
+
+    def __init__(self, client: Client, pool: ThreadPoolExecutor) -> None:
+        self.client, self._pool = client, pool
+
+    def post(self, *pictures: bytes) -> "Future[requests.Response]":
+        """One more caller, who stands in the line when this returns."""
+        before = self.waiting()
+
+        def call() -> requests.Response:
+            with Client(self.client.port) as own:
+                if len(pictures) == 1:
+                    return own.post("/v1/check", data=pictures[0])
+                return own.post("/v1/check", files=[("file", picture) for picture in pictures])
+
+        called = self._pool.submit(call)
+        self.until(before + 1)
+        return called
+
+    def waiting(self) -> int:
+        found = re.search(r"^realface_requests_waiting (\d+)", self.client.get("/metrics").text, re.MULTILINE)
+        assert found
+        return int(found[1])
+
+    def until(self, count: int) -> None:
+        until(self.client, lambda: self.waiting() == count)
+
+
+def until(client: Client, happened: Callable[[], bool]) -> None:
+    """Ask the server other things until something has happened."""
+    for _ in range(20_000):
+        if happened():
+            return
+        assert client.get("/healthz").status_code == 200
+    pytest.fail("it never happened")
+
+
+@contextmanager
+def calling(detector: Detector, settings: Settings, **options: Any) -> Iterator[Callers]:
+    with served(make_app(detector, settings, **options)) as client, ThreadPoolExecutor(8) as pool:
+        yield Callers(client, pool)
+
+
+@pytest.fixture
+def gated() -> Iterator[Gated]:
+    detector = Gated()
+    yield detector
+    detector.gate.set()
+
+
+def refusal(response: requests.Response) -> tuple[int, str]:
+    return response.status_code, response.json()["error"]["code"]
+
+
+@pytest.fixture(scope="module")
+def narrow() -> Iterator[Client]:
+    limits = Limits(MEGABYTE, 10_000)
+    detector = Detector(brightness_detector(), threads=1, limits=limits)
+    with served(make_app(detector, Settings(limits, pictures=3, room=5 * MEGABYTE))) as client:
+        yield client
+
+
+def test_too_many_bytes_are_refused_unread_and_as_they_come(narrow: Client) -> None:
+    large = bytes(MEGABYTE + 1)
+    assert refusal(narrow.post("/v1/check", data=large)) == (413, "too_many_bytes")
+    assert refusal(narrow.post("/v1/check", data=iter([large]))) == (413, "too_many_bytes")  # no length is told
+    assert refusal(narrow.post("/v1/check", files={"file": large})) == (413, "too_many_bytes")
+    assert refusal(narrow.post("/v1/check", files=[("file", large)] * 4)) == (413, "too_many_bytes")
+    assert narrow.post("/v1/check", data=FAKE.ljust(MEGABYTE, b"\0")).json()["verdict"] == "fake"
+
+
+def test_too_many_pixels_are_refused(narrow: Client) -> None:
+    bomb = encoded(grey(255, 200, 200))
+    assert refusal(narrow.post("/v1/check", data=bomb)) == (413, "too_many_pixels")
+    fine, large = narrow.post("/v1/check", files=[("file", FAKE), ("file", bomb)]).json()
+    assert (fine["verdict"], large["error"]["code"]) == ("fake", "too_many_pixels")
+
+
+def test_a_body_that_does_not_come_is_not_waited_for(detector: Detector) -> None:
+    head = b"POST /v1/check HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 100\r\n\r\n"
+    with served(make_app(detector, Settings(timeout=0.3))) as client:
+        said = client.sends(head + b"x")
+    assert said.startswith(b"HTTP/1.1 408 ")
+    assert b'"too_slow"' in said
+
+
+def test_headers_that_do_not_come_are_not_waited_for(monkeypatch: pytest.MonkeyPatch, detector: Detector) -> None:
+    monkeypatch.setattr(service_run, "HEADER_SECONDS", 0.2)
+    whole = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+    with served(make_app(detector)) as client:
+        assert client.sends(b"") == b""
+        assert client.sends(whole[:-2]) == b""
+        with socket.create_connection(("127.0.0.1", client.port)) as connection:
+            connection.sendall(whole)
+            assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
+            connection.sendall(whole[:-2])
+            assert b"HTTP" not in b"".join(iter(lambda: connection.recv(65536), b""))
+
+
+def test_an_answer_that_is_not_read_is_not_kept(monkeypatch: pytest.MonkeyPatch, detector: Detector) -> None:
+    monkeypatch.setattr(service_run, "UNREAD_SECONDS", 0.2)
+    with served(make_app(detector)) as client, socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.connect(("127.0.0.1", client.port))
+        connection.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * 1000)
+        until(client, lambda: any(other.transport.get_write_buffer_size() for other in client.connections()))
+        until(client, lambda: len(client.connections()) == 1)  # our own
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"POST /v1/check HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nabcdef",
+        b"POST /v1/check HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
+        b"POST /v1/check HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip\r\n\r\n",
+        b"POST /v1/check HTTP/1.1\r\nHost: x\r\nX: " + b"x" * 100_000,
+        b"\x16\x03\x01\x02\x00\r\n\r\n",
+    ],
+)
+def test_what_is_no_http_is_refused(narrow: Client, head: bytes) -> None:
+    assert narrow.sends(head).startswith(b"HTTP/1.1 400 ")
+
+
+def test_memory_for_waiting_pictures_is_bounded(detector: Detector) -> None:
+    with served(make_app(detector, Settings(room=len(FAKE)))) as client:
+        response = client.post("/v1/check", data=FAKE + b"\0")
+        assert refusal(response) == (503, "busy")
+        assert response.headers["retry-after"] == "2"
+        for _ in range(3):  # each gives its room back
+            assert client.post("/v1/check", data=FAKE).status_code == 200
+
+
+def test_a_full_line_says_so_at_once_and_is_not_ready(gated: Gated) -> None:
+    with calling(gated, Settings(queue=2)) as callers:
+        both = [callers.post(FAKE) for _ in range(2)]
+        assert refusal(callers.client.post("/v1/check", data=FAKE)) == (503, "busy")
+        assert refusal(callers.client.get("/readyz")) == (503, "busy")
+        assert callers.client.get("/healthz").status_code == 200
+        gated.gate.set()
+        assert [called.result().json()["verdict"] for called in both] == ["fake", "fake"]
+        assert callers.client.get("/readyz").status_code == 200
+
+
+def test_one_client_cannot_take_every_place(gated: Gated) -> None:
+    with calling(gated, Settings(per_client=2)) as callers:
+        both = [callers.post(FAKE) for _ in range(2)]
+        response = callers.client.post("/v1/check", data=FAKE)
+        assert refusal(response) == (429, "too_many_requests")
+        assert response.headers["retry-after"] == "1"
+        gated.gate.set()
+        assert {called.result().status_code for called in both} == {200}
+        assert callers.client.post("/v1/check", data=FAKE).status_code == 200
+
+
+def test_a_turn_that_does_not_come_in_time_is_an_answer_too(gated: Gated) -> None:
+    with calling(gated, Settings(timeout=0.3)) as callers:
+        assert refusal(callers.client.post("/v1/check", data=FAKE)) == (503, "busy")
+        assert callers.waiting() == 0
+        gated.gate.set()
+
+
+def test_pictures_of_a_form_stand_in_line_one_by_one(gated: Gated) -> None:
+    form = [encoded(grey(level)) for level in (1, 2, 3)]
+    with calling(gated, Settings()) as callers:
+        calls = [callers.post(*form), callers.post(FAKE)]
+        gated.gate.set()
+        assert [called.result().status_code for called in calls] == [200, 200]
+    assert gated.seen == [form[:1], [FAKE], form[1:2], form[2:]]
+
+
+def test_pictures_of_several_callers_are_judged_in_one_go_where_asked(gated: Gated) -> None:
+    pictures = [encoded(grey(level)) for level in (0, 255, 128, 1)]
+    with calling(gated, Settings(batch=2)) as callers:
+        calls = [callers.post(picture) for picture in pictures]
+        gated.gate.set()
+        answers = [called.result().json()["verdict"] for called in calls]
+    assert answers == ["real", "fake", "inconclusive", "real"]
+    assert gated.seen == [pictures[:1], pictures[1:3], pictures[3:]]
+
+
+def test_who_has_gone_leaves_the_line(gated: Gated) -> None:
+    other = encoded(grey(0))
+    head = b"POST /v1/check HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(other)
+    with calling(gated, Settings()) as callers:
+        first = callers.post(FAKE)
+        with socket.create_connection(("127.0.0.1", callers.client.port)) as connection:
+            connection.sendall(head + other)
+            callers.until(2)
+        callers.until(1)
+        gated.gate.set()
+        assert first.result().status_code == 200
+    assert gated.seen == [[FAKE]]
+
+
+def test_answers_that_wait_for_their_record_share_a_commit(detector_file: Path, tmp_path: Path) -> None:
+    gate, judged = threading.Event(), threading.Semaphore(0)
+    sizes: list[int] = []
+
+    class Slow(Trail):
+        def append(self, entries: Any) -> None:
+            sizes.append(len(entries))
+            assert gate.wait(30)
+            super().append(entries)
+
+    class Counted(Detector):
+        def check_many(self, *arguments: Any, **options: Any) -> Iterator[Verdict]:
+            yield from super().check_many(*arguments, **options)
+            judged.release()
+
+    trail = Slow(str(tmp_path / "trail.db"))
+    with calling(Counted.load(detector_file), Settings(), trail=trail) as callers:
+        calls = [callers.post(FAKE) for _ in range(4)]
+        assert all(judged.acquire(timeout=30) for _ in calls)
+        assert callers.waiting() == 4  # judged, but not answered
+        gate.set()
+        assert {called.result().status_code for called in calls} == {200}
+    assert trail.head().n == 4
+    assert sizes[0] == 1
+    assert len(sizes) < 4
+
+
+def test_who_is_refused_while_sending_is_told_why(detector: Detector, tmp_path: Path) -> None:
+    service_keys.add(tmp_path / "keys", "ann")
+    with served(make_app(detector, keys=service_keys.load(tmp_path / "keys"))) as client:
+        assert refusal(client.post("/v1/check", data=bytes(8 * MEGABYTE))) == (401, "unauthorized")
+        head = b"POST /v1/check HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 9\r\nConnection: close"
+        assert client.sends(head + b"\r\n\r\n").startswith(b"HTTP/1.1 401 ")  # and is never told to go on
