@@ -3,7 +3,8 @@
     python benchmarks/install.py [--out results/install.json]
 
 Installs this checkout into a new virtual environment and runs the command from there, five times, each a new
-process. The time is compared with that of starting the same Python and importing NumPy alone, in turns.
+process. The time is compared with that of starting the same Python and importing NumPy alone, and of importing
+TensorFlow and loading the notebook's model, in turns.
 """
 
 import argparse
@@ -19,6 +20,7 @@ from pathlib import Path
 
 from PIL import Image
 from skimage.data import astronaut
+from speed import keras_python
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -44,15 +46,21 @@ def main() -> None:
         Image.fromarray(astronaut()[:300, 90:390]).save(photo)
         check = [str(python.with_name("realface")), "check", str(photo)]
         plain = [str(python), "-c", "import numpy"]
-        seconds(check), seconds(plain)  # so that neither pays for files that nobody had read yet
-        pairs = [(seconds(check), seconds(plain)) for _ in range(5)]
+        keras, worker = str(keras_python()), str(Path(__file__).with_name("keras_path.py"))
+        subprocess.run([keras, worker, "save", str(folder / "model.keras")], check=True)
+        theirs = [keras, worker, "load", str(folder / "model.keras")]
+        for command in (check, plain, theirs):  # so that none pays for files that nobody had read yet
+            seconds(command)
+        rounds = [(seconds(check), seconds(plain), seconds(theirs)) for _ in range(5)]
         result = {
             "command": "python benchmarks/install.py",
             "machine": f"{platform.machine()}, {os.cpu_count()} cores",
             "python": platform.python_version(),
             "installed_megabytes": round((size(packages) - before) / 1e6, 1),
-            "cold_check_seconds": round(statistics.median(a for a, _ in pairs), 2),
-            "import_numpy_seconds": round(statistics.median(b for _, b in pairs), 2),
+            "cold_check_seconds": round(statistics.median(row[0] for row in rounds), 2),
+            "import_numpy_seconds": round(statistics.median(row[1] for row in rounds), 2),
+            "keras_load_seconds": round(statistics.median(row[2] for row in rounds), 2),
+            "share_of_keras": round(statistics.median(row[0] / row[2] for row in rounds), 3),
         }
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(result, indent=1) + "\n")

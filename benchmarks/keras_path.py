@@ -1,7 +1,8 @@
 """The notebook's way of judging files, in Keras, as a process of its own: driven by `speed.py` over its pipes.
 
 Reads one JSON line a round, {"files": […], "batch": n}, and answers with the seconds it took. The model is the
-notebook's small network with untrained weights: speed does not depend on them.
+notebook's small network with untrained weights: speed does not depend on them. `save FILE` stores it, `load FILE` does
+nothing but import TensorFlow and load it, for `install.py`.
 """
 
 import json
@@ -41,7 +42,13 @@ def pixels(path: str) -> np.ndarray:
 
 
 def main() -> None:
+    if sys.argv[1:2] == ["load"]:
+        keras.models.load_model(sys.argv[2])
+        return
     model = notebook_small()
+    if sys.argv[1:2] == ["save"]:
+        model.save(sys.argv[2])
+        return
     print(json.dumps({"parameters": model.count_params(), "version": keras.__version__}), flush=True)
     for line in sys.stdin:
         job = json.loads(line)

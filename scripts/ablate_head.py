@@ -62,6 +62,36 @@ def perceptron(rows: held_out.Rows) -> Judge:
     return judge
 
 
+def robust(rows: held_out.Rows) -> Judge:
+    """A linear head for which the sources it does worst on weigh more (Sagawa et al. 2020, "Distributionally Robust
+    Neural Networks for Group Shifts"): six rounds, each source's weight times the exponential of its loss."""
+    inputs, views = torch.cat(rows.views), len(rows.views)
+    labels = torch.from_numpy(rows.labels).float().repeat(views)
+    start = torch.from_numpy(weights(rows.samples, "source")).float().repeat(views)
+    groups = torch.from_numpy(np.unique(rows.sources, return_inverse=True)[1]).repeat(views) * 2 + labels.long()
+    share = torch.ones(int(groups.max()) + 1)
+    head = torch.zeros(inputs.shape[1] + 1, requires_grad=True)
+    for _ in range(6):
+        weight = start * share[groups]
+        weight = weight / weight.mean()
+        optimizer = torch.optim.LBFGS([head], max_iter=40, history_size=20, line_search_fn="strong_wolfe")
+
+        def closure(weight: torch.Tensor = weight, optimizer: torch.optim.Optimizer = optimizer) -> torch.Tensor:
+            optimizer.zero_grad()
+            value = binary_cross_entropy_with_logits(inputs @ head[:-1] + head[-1], labels, weight)
+            value = value + held_out.L2 * head[:-1].square().sum() / 2
+            value.backward()
+            return value
+
+        optimizer.step(closure)
+        with torch.no_grad():
+            each = binary_cross_entropy_with_logits(inputs @ head[:-1] + head[-1], labels, reduction="none")
+            mean = torch.zeros_like(share).scatter_reduce(0, groups, each, "mean", include_self=False)
+            share = share * torch.exp(5 * mean)
+    final = head.detach()
+    return lambda view: held_out.scores(final, view)
+
+
 ROWS: dict[str, tuple[np.ndarray, Fit]] = {
     "blocks 5, 6, 7; class token, mean, deviation; linear": (columns(), linear),
     "block 5": (columns((5,)), linear),
@@ -71,6 +101,7 @@ ROWS: dict[str, tuple[np.ndarray, Fit]] = {
     "mean only": (columns(pools=("mean",)), linear),
     "deviation only": (columns(pools=("deviation",)), linear),
     "hidden layer of 64 instead of a linear head": (columns(), perceptron),
+    "worst sources weigh more": (columns(), robust),
 }
 
 

@@ -1,0 +1,61 @@
+"""Two detectors in a row."""
+
+import pytest
+from conftest import brightness_detector, encoded, grey
+
+from realface import Detector
+from realface.card import Thresholds
+from realface.cascade import Cascade
+
+FIRST = Detector(brightness_detector(name="small"))
+SECOND = Detector(brightness_detector(name="large", thresholds=Thresholds(0.5, 0.5)))
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 5])
+def test_what_the_first_is_unsure_of_is_judged_by_the_second_in_order(batch_size: int) -> None:
+    levels = [0, 128, 255, 126, 0, 129]
+    pictures = [encoded(grey(level)) for level in levels]
+    verdicts = list(Cascade(FIRST, SECOND).check_many(pictures, batch_size=batch_size))
+    assert [v.detector.name for v in verdicts] == ["small", "large", "small", "large", "small", "large"]
+    assert [v.verdict for v in verdicts] == ["real", "fake", "fake", "real", "real", "fake"]
+    alone = list(SECOND.check_many(pictures[1:2]))
+    assert verdicts[1] == alone[0]
+
+
+def test_a_file_that_cannot_be_read_is_not_sent_on() -> None:
+    (verdict,) = Cascade(FIRST, SECOND).check_many([b"no picture"])
+    assert (verdict.status, verdict.detector.name) == ("error", "small")
+
+
+def test_a_face_with_a_reason_is_not_sent_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Detector, "unfamiliar", lambda _, novelty: [True] * len(novelty))
+    (verdict,) = Cascade(FIRST, SECOND).check_many([encoded(grey(128))])
+    assert (verdict.faces[0].reason, verdict.detector.name) == ("unfamiliar", "small")
+
+
+def test_pictures_are_taken_a_batch_at_a_time() -> None:
+    taken = []
+
+    def pictures():
+        for level in (0, 128, 255):
+            taken.append(level)
+            yield encoded(grey(level))
+
+    verdicts = Cascade(FIRST, SECOND).check_many(pictures(), batch_size=2)
+    assert not taken
+    next(verdicts)
+    assert taken == [0, 128]
+    with pytest.raises(ValueError, match="1 or more"):
+        next(Cascade(FIRST, SECOND).check_many([], batch_size=0))
+
+
+def test_its_hash_is_of_both_files() -> None:
+    one, other = Cascade(FIRST, SECOND).id, Cascade(SECOND, FIRST).id
+    assert one.name == "auto"
+    assert one.sha256 != other.sha256
+    assert one == Cascade(FIRST, SECOND).id
+
+
+def test_the_bundled_ones_load() -> None:
+    cascade = Cascade.load(threads=1)
+    assert cascade.id.sha256 not in (Detector.load("best").id.sha256, Detector.load("fast").id.sha256)
