@@ -1,25 +1,42 @@
 """Measure the figures of the README and the model card, and write them there.
 
     python scripts/figures.py measure DATA [NAME…]    detectors on the test split of DATA -> results/*.json; the name
-                                                      laundering is the bundled one on the 140k faces, made worse
-    python scripts/figures.py write                   results/*.json -> the tables between the marks in the documents
+                                                      laundering is the bundled one on the 140k faces, made worse, and
+                                                      data counts the pictures
+    python scripts/figures.py write                   results/*.json -> what is between the marks in the documents:
+                                                      the tables, and figures in sentences (`inline_figures.py`)
 
 A test runs `write` in memory and fails where a document and the results disagree.
 """
 
+import csv
 import json
 import re
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
+from typing import Any
+
+import inline_figures
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "results"
 DETECTORS = {"best": "best", "fast": "fast", "notebook-small": ROOT / "runs" / "notebook-small" / "detector.onnx"}
+COUNTED = "data"
 LAUNDERING, LAUNDERED = "laundering", ("140k-a", "140k-b")
 LAUNDERED_EVERY = {"best": 10, "fast": 2}  # one in so many pictures: 14 cells of all of them take `best` an hour
 WORST = {"auc": "AUC", "bpcer": "real faces called fake", "apcer": "fake faces called real"}
-DOCUMENTS = ("README.md", "MODEL_CARD.md", "docs/faces.md", "docs/experiments.md")
+DOCUMENTS = (
+    "README.md",
+    "MODEL_CARD.md",
+    "docs/data-card.md",
+    "docs/experiments.md",
+    "docs/networks.md",
+    "docs/faces.md",
+    "docs/scan.md",
+    "docs/speed.md",
+)
 
 
 def measure(data: str, names: list[str]) -> None:
@@ -27,15 +44,41 @@ def measure(data: str, names: list[str]) -> None:
     from realface import Detector
     from realface.evaluation.evaluate import evaluate
 
-    for name in names or (*DETECTORS, LAUNDERING):
+    load = partial(Detector.load, threads=1)
+    for name in names or (COUNTED, *DETECTORS, LAUNDERING):
         result = {"command": "python scripts/figures.py measure DATA", "commit": commit()}
+        if name == COUNTED:
+            (RESULTS / "data.json").write_text(json.dumps(result | {"sources": count(data)}, indent=1) + "\n")
+            continue
         if name == LAUNDERING:
             for judge, every in LAUNDERED_EVERY.items():
-                figures = evaluate(Detector.load(judge), Path(data), "test", LAUNDERED, grid=True, every=every)
-                (RESULTS / f"laundering-{judge}.json").write_text(json.dumps(result | figures, indent=1) + "\n")
+                got = evaluate([load(judge)], Path(data), "test", LAUNDERED, grid=True, every=every).result
+                text = json.dumps(result | flat(got), indent=1)
+                (RESULTS / f"laundering-{judge}.json").write_text(text + "\n")
             continue
-        result |= evaluate(Detector.load(DETECTORS[name]), Path(data), "test")
+        result |= flat(evaluate([load(DETECTORS[name])], Path(data), "test").result)
         (RESULTS / f"{name}.json").write_text(json.dumps(result, indent=1) + "\n")
+
+
+def count(data: str) -> dict[str, dict[str, int]]:
+    """The pictures of each source, by class and split, such as "real train"."""
+    from realface.data import SPLITS, read_data
+
+    samples = read_data(data)
+    kinds = [(word, label, split) for label, word in enumerate(("real", "fake")) for split in SPLITS]
+    return {
+        source: {
+            f"{word} {split}": sum((s.source, s.label, s.split) == (source, label, split) for s in samples)
+            for word, label, split in kinds
+        }
+        for source in sorted({s.source for s in samples})
+    }
+
+
+def flat(result: dict[str, Any]) -> dict[str, Any]:
+    """The result of an evaluation of one detector, with what is said of it at the top."""
+    (detector,) = result["detectors"]
+    return {key: value for key, value in result.items() if key not in ("detectors", "comparison")} | detector
 
 
 def commit() -> str:
@@ -129,6 +172,16 @@ def install() -> str:
     )
 
 
+def counted() -> str:
+    """The pictures of every source, by class and split."""
+    sources = json.loads((RESULTS / "data.json").read_text())["sources"]
+    heads = list(next(iter(sources.values())))
+    lines = [f"| source | {' | '.join(heads)} |", f"|---|{'--:|' * len(heads)}"]
+    lines += [f"| {name} | {' | '.join(str(row[head] or '') for head in heads)} |" for name, row in sources.items()]
+    total = [f"{sum(row[head] for row in sources.values()):,}" for head in heads]
+    return "\n".join([*lines, f"| all | {' | '.join(total)} |"])
+
+
 def found() -> str:
     """How often the main face of a labelled picture is found."""
     got = json.loads((RESULTS / "faces.json").read_text())
@@ -174,6 +227,34 @@ def heatmap() -> str:
     )
 
 
+def cascade() -> str:
+    """`fast`, `best`, and one after the other."""
+    path = RESULTS / "cascade.json"
+    if not path.exists():
+        return "Not measured yet: `python scripts/cascade.py`."
+    got = json.loads(path.read_text())
+    names = ("accuracy", "bpcer", "apcer", "inconclusive")
+    lines = ["| detector | accuracy | real called fake | fake called real | inconclusive | faces a second |"]
+    lines.append(f"|---|{'--:|' * 5}")
+    for name, row in got["rows"].items():
+        lines.append(f"| `{name}` | {' | '.join(percent(row[key]) for key in names)} | {row['faces_per_second']:g} |")
+    sent = f"{got['pictures']:,} pictures with a face; {percent(got['sent_on'])} of them are sent on to `best`."
+    return "\n".join([*lines, "", f"{sent} `{got['command']}`."])
+
+
+def head() -> str:
+    """Features and heads of the whole-face view, on sources left out."""
+    rows = json.loads((RESULTS / "ablate-head.json").read_text())["rows"]
+    lines = ["| features, head | fakes found, clean / degraded | real people accused, clean / degraded |"]
+    lines.append("|---|--:|--:|")
+    for name, row in rows.items():
+        found, accused = (
+            f"{percent(row[f'{what}_clean'])} / {percent(row[f'{what}_degraded'])}" for what in ("found", "accused")
+        )
+        lines.append(f"| {name} | {found} | {accused} |")
+    return "\n".join(lines)
+
+
 def left_out() -> str:
     """Every source judged by views that have never seen it, and by their fusion."""
     got = json.loads((RESULTS / "leave-one-out.json").read_text())
@@ -196,27 +277,62 @@ def left_out() -> str:
     return "\n".join(lines)
 
 
+def five_networks() -> str:
+    """Five networks after the same time of training."""
+    path = RESULTS / "five-networks.csv"
+    if not path.exists():
+        return "Not measured yet: `python scripts/five_networks.py DATA`."
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    lines = [
+        "| network | 140k faces: AUC, accuracy | after changes: AUC | all sources: AUC, accuracy | parameters "
+        "| multiply-adds | faces a second | trained, passes |",
+        "|---|--:|--:|--:|--:|--:|--:|--:|",
+    ]
+    for row in rows:
+        cells = [f"{number(float(row[f'auc{of}']))}, {percent(float(row[f'accuracy{of}']))}" for of in ("_140k", "")]
+        cells.insert(1, number(float(row["robust_auc"])))
+        cells += [f"{int(row['parameters']) / 1e6:.2f} M", f"{int(row['multiply_adds']) / 1e6:.0f} M"]
+        cells += [row["faces_per_second"], f"{row['training_seconds']} s, {row['epochs']}"]
+        lines.append(f"| `{row['network']}` | {' | '.join(cells)} |")
+    one = rows[0]
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"{one['minutes']} minutes each on {one['hardware']}; {one['train']} pictures to train on, {one['valid']} "
+            f"to choose by, {one['test']} to test; realface {one['realface']}, torch {one['torch']}, "
+            f"onnxruntime {one['onnxruntime']}, commit {one['commit']}.",
+        ]
+    )
+
+
 TABLES = {
     "compared": compared,
     "by-source": by_source,
     "laundering": laundering,
     "speed": speed,
     "install": install,
+    "data": counted,
     "found": found,
     "three-ways": three_ways,
     "heatmap": heatmap,
+    "cascade": cascade,
+    "head": head,
     "left-out": left_out,
+    "five-networks": five_networks,
 }
 
 
 def rendered(document: str) -> str:
-    """The document's text with every marked table made anew from the results."""
+    """The document's text with every marked table and figure made anew from the results."""
 
     def table(match: re.Match[str]) -> str:
         return f"{match[1]}\n{TABLES[match[2]]()}\n{match[3]}"
 
     text = (ROOT / document).read_text(encoding="utf-8")
-    return re.sub(r"(<!-- table: ([\w-]+) -->)\n.*?(<!-- end -->)", table, text, flags=re.DOTALL)
+    text = re.sub(r"(<!-- table: ([\w-]+) -->)\n.*?(<!-- end -->)", table, text, flags=re.DOTALL)
+    return inline_figures.rendered(text, RESULTS)
 
 
 def main() -> None:

@@ -6,6 +6,8 @@ from conftest import brightness_detector, encoded, grey
 from realface import Detector
 from realface.card import Thresholds
 from realface.cascade import Cascade
+from realface.images import Limits
+from realface.scan.worker import load
 
 FIRST = Detector(brightness_detector(name="small"))
 SECOND = Detector(brightness_detector(name="large", thresholds=Thresholds(0.5, 0.5)))
@@ -56,6 +58,7 @@ def test_its_hash_is_of_both_files() -> None:
     assert one == Cascade(FIRST, SECOND).id
 
 
-def test_the_bundled_ones_load() -> None:
-    cascade = Cascade.load(threads=1)
+def test_a_scan_can_use_the_bundled_ones() -> None:
+    cascade = load("auto", Limits())
+    assert isinstance(cascade, Cascade)
     assert cascade.id.sha256 not in (Detector.load("best").id.sha256, Detector.load("fast").id.sha256)

@@ -21,6 +21,8 @@ FRAMINGS: tuple[Framing, ...] = ("face", "centre-square")
 
 STANDARD = 0.85
 """A crop of at least this share of the picture's shorter side is all of that side: the picture is a crop already."""
+SURELY = 1.15
+"""From so many times that share on, no closer look at the face is taken: nothing it could find changes the crop."""
 MAX_ROLL = 10.0
 """Heads tilted further, in degrees, are turned upright; less is as the detector was trained, and resamples nothing."""
 LEAN = 6.0
@@ -65,8 +67,8 @@ def crop_for(picture: np.ndarray, landmarks: np.ndarray) -> Crop:
     A picture that is a standard crop itself is taken whole along its shorter side.
     """
     height, width = picture.shape[:2]
-    across, down = _axes(landmarks)
-    side = 2 * max(2.0 * math.hypot(*across), 1.8 * math.hypot(*down))
+    _, down = _axes(landmarks)
+    side = _side(landmarks)
     x, y = landmarks[:2].mean(0) + 0.1 * down
     shorter = min(height, width)
     roll = _roll(landmarks)
@@ -75,6 +77,12 @@ def crop_for(picture: np.ndarray, landmarks: np.ndarray) -> Crop:
     side = max(1, round(side))
     left, top = round(min(max(x - side / 2, 0), width - side)), round(min(max(y - side / 2, 0), height - side))
     return Crop((left, top, side, side), round(roll, 1) if abs(roll) > MAX_ROLL else 0.0)
+
+
+def _side(landmarks: np.ndarray) -> float:
+    """The side, in pixels, of the standard crop for (5, 2) landmarks."""
+    across, down = _axes(landmarks)
+    return 2 * max(2.0 * math.hypot(*across), 1.8 * math.hypot(*down))
 
 
 def _axes(landmarks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -187,18 +195,23 @@ def _candidate(picture: np.ndarray, face: Found) -> Candidate:
     inside = (max(0.0, left), max(0.0, top), min(float(width), right), min(float(height), bottom))
     x, y = math.floor(inside[0]), math.floor(inside[1])
     box = (x, y, max(1, math.ceil(inside[2]) - x), max(1, math.ceil(inside[3]) - y))
-    landmarks = _landmarks(picture, face)
+    landmarks = face.landmarks
+    if not _is_crop_already(landmarks, (width, height)):
+        landmarks = _landmarks(picture, face)
     crop = crop_for(picture, landmarks)
     pixels = cut(picture, crop)
     return Candidate(box, crop, pixels, _reason(landmarks, (width, height), pixels))
 
 
+def _is_crop_already(landmarks: np.ndarray, size: tuple[int, int]) -> bool:
+    """Whether rough landmarks leave no doubt that the picture, of `size`, is a standard crop of a face to be judged."""
+    margin, aside = _pose(landmarks, size)
+    return _side(landmarks) >= SURELY * STANDARD * min(size) and margin > 2 * MIN_MARGIN and aside < 0.7 * MAX_TURN
+
+
 def _reason(landmarks: np.ndarray, size: tuple[int, int], pixels: np.ndarray) -> Reason | None:
     """Why a face with these landmarks, in a picture of `size` (width, height), cannot be judged."""
-    across, down = _axes(landmarks)
-    unit = max(math.hypot(*across), 0.9 * math.hypot(*down), 1e-6)  # between the eyes, also of a head turned aside
-    margin = float(np.concatenate([landmarks, size - landmarks]).min()) / unit
-    aside = abs(float((landmarks[2] - landmarks[:2].mean(0)) @ across)) / max(math.hypot(*across), 1e-6) ** 2
+    margin, aside = _pose(landmarks, size)
     if margin < MIN_MARGIN:
         return "cut_off"
     if pixels.shape[0] < MIN_CROP:
@@ -206,3 +219,13 @@ def _reason(landmarks: np.ndarray, size: tuple[int, int], pixels: np.ndarray) ->
     if aside > MAX_TURN:
         return "turned_away"
     return "too_blurred" if sharpness(pixels) < MIN_SHARPNESS else None
+
+
+def _pose(landmarks: np.ndarray, size: tuple[int, int]) -> tuple[float, float]:
+    """How far the nearest landmark is from the picture's edge, and the nose from between the eyes; both in distances
+    between the eyes."""
+    across, down = _axes(landmarks)
+    unit = max(math.hypot(*across), 0.9 * math.hypot(*down), 1e-6)  # between the eyes, also of a head turned aside
+    margin = float(np.concatenate([landmarks, size - landmarks]).min()) / unit
+    aside = abs(float((landmarks[2] - landmarks[:2].mean(0)) @ across)) / max(math.hypot(*across), 1e-6) ** 2
+    return margin, aside

@@ -9,10 +9,13 @@ import typer
 
 from .. import __version__
 from ..errors import RealfaceError
+from .audit import audit_app
 from .check import app_command, check
 from .data import data_app
-from .evaluate import evaluate
+from .evaluate import compare, evaluate
 from .options import fail
+from .scan import scan_app
+from .serve import serve
 from .train import fuse, networks, train, tune
 
 app = typer.Typer(
@@ -24,8 +27,12 @@ app = typer.Typer(
 )
 app.command("check")(check)
 app.command("app")(app_command)
+app.add_typer(scan_app, name="scan")
+app.command("serve", context_settings={"auto_envvar_prefix": "REALFACE"})(serve)
 app.command("evaluate")(evaluate)
+app.command("compare")(compare)
 app.add_typer(data_app, name="data")
+app.add_typer(audit_app, name="audit")
 app.command("networks")(networks)
 app.command("train")(train)
 app.command("fuse")(fuse)

@@ -1,0 +1,90 @@
+"""The engine of many machines: Ray Data hands batches to actors, each of which drives one worker as `local` does."""
+
+import importlib
+import logging
+import os
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import Any
+
+import pyarrow as pa
+
+from ..errors import MissingExtra, ScanError
+from .local import Pool
+from .source import Entry
+from .worker import Settings, batch_of, line
+
+_BATCHES = 8  # in a task of an actor
+
+
+def judged(
+    batches: Iterable[list[Entry]], settings: Settings, workers: int | None, address: str | None
+) -> Iterator[pa.Table]:
+    """The rows of all pictures, in their order.
+
+    The list of pictures, not the pictures, lies in Ray's object store; each machine opens the paths by itself and
+    needs realface. An actor that is lost is replaced by Ray, and its task done again; a picture that kills its worker
+    is an error, as on one machine.
+
+    Args:
+        workers: actors, of one core each; None for as many as the cluster has cores.
+        address: of the cluster; None for the one Ray knows of, or else one on this machine.
+
+    Raises:
+        MissingExtra: Ray is not installed.
+        ScanError: there is no cluster at that address.
+    """
+    ray = _ray()
+    ours = not ray.is_initialized()
+    if ours:
+        _join(ray, address)
+    try:
+        context = ray.data.DataContext.get_current()
+        context.execution_options.preserve_order = True
+        context.enable_progress_bars = False
+        lines = map(line, batches)
+        tasks = []
+        while some := list(islice(lines, _BATCHES)):
+            tasks.append(pa.table({"batch": pa.array(some, pa.binary())}))
+        if not tasks:
+            return
+        actors = workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
+        found = ray.data.from_blocks(tasks).map_batches(
+            _Actor,
+            fn_constructor_args=(settings,),
+            batch_size=None,
+            batch_format="pyarrow",
+            compute=ray.data.ActorPoolStrategy(size=min(actors, len(tasks))),
+            num_cpus=1,
+        )
+        yield from found.iter_batches(batch_size=None, batch_format="pyarrow")
+    finally:
+        if ours:
+            ray.shutdown()
+
+
+class _Actor:
+    """A process of Ray; the pool is its own, and of one worker."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._pool = Pool(settings, 1)
+
+    def __call__(self, task: pa.Table) -> pa.Table:
+        return pa.concat_tables(self._pool.run(map(batch_of, task["batch"].to_pylist())))
+
+
+def _ray() -> Any:
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it would report to its makers
+    try:
+        importlib.import_module("ray.data")
+        return importlib.import_module("ray")
+    except ImportError:
+        raise MissingExtra('scanning on a cluster needs Ray: pip install "realface[scan,ray]"') from None
+
+
+def _join(ray: Any, address: str | None) -> None:
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level="error")
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise ScanError(f"there is no Ray cluster to work on: {error}") from None

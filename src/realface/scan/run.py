@@ -1,0 +1,129 @@
+"""A scan from beginning to end."""
+
+import os
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import asdict
+from itertools import islice
+from pathlib import Path
+from threading import Thread
+from typing import Literal
+
+import pyarrow as pa
+from rich.progress import Progress, ProgressColumn, Task, TaskID
+from rich.text import Text
+
+from .. import __version__
+from ..errors import ScanError
+from ..images import Limits
+from ..progress import bar
+from .local import BATCH, Pool
+from .parts import Parts
+from .rows import text
+from .source import Entry, entries
+from .worker import Settings, load
+
+Engine = Literal["local", "ray"]
+
+
+def scan(
+    sources: Sequence[str],
+    out: Path,
+    *,
+    detector: str = "fast",
+    resume: bool = False,
+    engine: Engine = "local",
+    workers: int | None = None,
+    address: str | None = None,
+    limits: Limits = Limits(),
+    part_rows: int = 1000,
+) -> None:
+    """Judge all pictures of some sources and write a row for each, in their order, to a Parquet file.
+
+    Interrupted or killed, it goes on with `resume` where it stopped; with neither a result nor a part of one, `resume`
+    begins. A finished scan is left as it is.
+
+    Args:
+        sources: see `source.entries`.
+        out: the file; until all is done, its parts lie in a folder beside it.
+        detector: a name or a file, see `worker.load`.
+        engine: processes of this machine, or of a Ray cluster.
+        workers: processes; None for one a core, of the whole cluster.
+        address: of a Ray cluster; None for the one Ray knows of, or else one on this machine.
+        limits: largest files and pictures that are read.
+        part_rows: pictures after which a part is written, or after 30 seconds.
+
+    Raises:
+        ScanError: it cannot begin, or not go on with what is there.
+        DetectorError: there is no such detector.
+        MissingExtra: Ray, or what opens a kind of URL, is not installed.
+    """
+    settings = Settings(detector, load(detector, limits).id, limits)
+    record = {
+        "sources": list(map(text, sources)),
+        "detector": asdict(settings.identity),
+        "limits": asdict(limits),
+        "realface": __version__,
+    }
+    with Parts(out, record, resume=resume, rows=part_rows) as parts:
+        if parts.finished:
+            return
+        batches = _batches(_rest(entries(sources), parts.paths()))
+        with bar() as display:
+            display.columns = (*display.columns, _Rate())
+            task = display.add_task("scanning", total=None, completed=parts.done)
+            Thread(target=_count, args=(sources, display, task), daemon=True).start()
+            with closing(_judged(batches, settings, engine, workers, address)) as judged:
+                for rows in judged:
+                    parts.add(rows)
+                    display.update(task, completed=parts.done)
+        parts.join()
+
+
+def _judged(
+    batches: Iterator[list[Entry]], settings: Settings, engine: Engine, workers: int | None, address: str | None
+) -> Generator[pa.Table, None, None]:
+    if engine == "ray":
+        from .cluster import judged
+
+        yield from judged(batches, settings, workers, address)
+        return
+    with Pool(settings, workers or len(os.sched_getaffinity(0))) as pool:
+        yield from pool.run(batches)
+
+
+def _rest(listing: Iterator[Entry], done: Iterable[str]) -> Iterator[Entry]:
+    """What of a listing is not done.
+
+    Raises:
+        ScanError: the listing does not begin with what is done.
+    """
+    for number, path in enumerate(done, 1):
+        entry = next(listing, None)
+        now = text(entry.path) if entry else "nothing"
+        if now != path:
+            raise ScanError(
+                f"the source has changed since the scan began: picture {number:,} was {path}, now it is {now}; "
+                "begin again with another --out"
+            )
+    yield from listing
+
+
+def _batches(pictures: Iterator[Entry]) -> Iterator[list[Entry]]:
+    while batch := list(islice(pictures, BATCH)):
+        yield batch
+
+
+def _count(sources: Sequence[str], display: Progress, task: TaskID) -> None:
+    """List once more, only to know how long it will take; shards elsewhere would have to be read for that."""
+    total = 0
+    for entry in entries(sources):
+        if entry.offset is not None and "://" in entry.file:
+            return
+        total += 1
+    display.update(task, total=total)
+
+
+class _Rate(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.finished_speed or task.speed or 0:,.1f}/s")

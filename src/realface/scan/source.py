@@ -1,0 +1,198 @@
+"""What a scan reads: files, folders, globs, lists, tar shards and fsspec URLs as one stream of pictures."""
+
+import glob
+import os
+import re
+import tarfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
+from .. import images
+from ..errors import ImageError, MissingExtra, NotFound, ScanError, TooManyBytes, Truncated, Unreadable
+from ..images import Limits
+from ..paths import SUFFIXES, expand
+
+_URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+_MAX_HEADER = 2**20  # bytes that tarfile may ask for at once: it would read a long name of any length
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One picture that is to be judged.
+
+    Attributes:
+        path: what it is called in the results; of a picture in a shard `shard.tar::name`.
+        file: the local path or the URL to open.
+        offset: where in a tar shard the picture begins, in bytes; None for a file of its own.
+        size: in bytes, where it is known.
+        broken: why nothing can be read here, of a damaged shard.
+    """
+
+    path: str
+    file: str
+    offset: int | None = None
+    size: int | None = None
+    broken: str = ""
+
+
+def entries(sources: Iterable[str]) -> Iterator[Entry]:
+    """The pictures of all sources in a fixed order, never more than the names of one folder in memory.
+
+    A source is a picture, a folder (looked through in order of name, links to folders not followed), a glob, a tar
+    shard, a URL that fsspec opens (again a file, a folder, a glob or a shard), or a `.txt` file with one of these
+    a line. What cannot be listed is passed on, so that it gets a row of its own.
+
+    Raises:
+        MissingExtra: a package for this kind of URL is not installed.
+        ScanError: there is no such kind of URL, or a list cannot be read.
+    """
+    for source in sources:
+        if source.lower().endswith(".txt") and os.path.isfile(source):
+            for line in _lines(source):
+                yield from _listed(line)
+        else:
+            yield from _listed(source)
+
+
+def read(entry: Entry, limits: Limits) -> bytes:
+    """The bytes of a picture; nothing of a shard is ever written to the disk.
+
+    Raises:
+        ImageError: one of those of `images.read_bytes`, or Truncated where a shard ends too early.
+    """
+    if entry.broken:
+        raise Unreadable(entry.broken)
+    remote = _URL.match(entry.file)
+    if not remote and entry.offset is None:
+        return images.read_bytes(entry.file, limits)
+    if (entry.size or 0) > limits.max_bytes:
+        raise TooManyBytes(f"the picture is larger than {limits.max_bytes / 2**20:.0f} MB; make it smaller first")
+    try:
+        data = _remote_bytes(entry, limits) if remote else _local_bytes(entry)
+    except FileNotFoundError:
+        raise NotFound("there is no such file; check the path") from None
+    except ImageError:
+        raise
+    except Exception as error:  # every kind of URL fails in ways of its own
+        raise Unreadable(f"it could not be read: {type(error).__name__}: {error}") from None
+    if entry.offset is not None and len(data) != entry.size:
+        raise Truncated("the shard ends within this picture; copy or download it again")
+    if len(data) > limits.max_bytes:
+        raise TooManyBytes(f"the picture is larger than {limits.max_bytes / 2**20:.0f} MB; make it smaller first")
+    return data
+
+
+def _local_bytes(entry: Entry) -> bytes:
+    with open(entry.file, "rb") as file:
+        file.seek(entry.offset or 0)
+        return file.read(entry.size)
+
+
+def _remote_bytes(entry: Entry, limits: Limits) -> bytes:
+    system, path = _open_url(entry.file)
+    if entry.size is not None:  # one request; an empty range would be a wrong one
+        start = entry.offset or 0
+        return bytes(system.cat_file(path, start, start + entry.size)) if entry.size else b""
+    with system.open(path, "rb") as file:
+        return bytes(file.read(limits.max_bytes + 1))
+
+
+def _lines(path: str) -> Iterator[str]:
+    try:
+        with open(path, encoding="utf-8", errors="surrogateescape", newline="\n") as file:
+            yield from filter(None, (line.rstrip("\r\n") for line in file))
+    except OSError as error:
+        raise ScanError(f"the list {path} cannot be read: {error.strerror}") from None
+
+
+def _listed(source: str) -> Iterator[Entry]:
+    if _URL.match(source):
+        yield from _remote(source)
+        return
+    for path in expand([source]):
+        if path.lower().endswith(".tar") and os.path.isfile(path):
+            yield from _shard(path, path)
+        else:
+            yield Entry(path, path)
+
+
+def _remote(url: str) -> Iterator[Entry]:
+    system, path = _open_url(url)
+    try:
+        if glob.has_magic(path):
+            matches = system.glob(path, detail=True)
+            infos: Iterator[dict[str, Any]] = (matches[name] for name in sorted(matches))
+        else:
+            infos = _walk(system, path) if system.isdir(path) else iter([{"name": path, "size": None}])
+        found = False
+        for info in infos:
+            name, size = info["name"], info.get("size")
+            whole = name if _URL.match(name) else system.unstrip_protocol(name)
+            if name.lower().endswith(".tar"):
+                found = True
+                yield from _shard(whole, whole)
+            elif info.get("type") != "directory" and (name == path or name.lower().endswith(SUFFIXES)):
+                found = True
+                yield Entry(whole, whole, size=size)
+        if not found:
+            yield Entry(url, url, broken="no picture was found there")
+    except (OSError, RuntimeError) as error:
+        yield Entry(url, url, broken=f"it could not be listed: {type(error).__name__}: {error}")
+
+
+def _walk(system: Any, folder: str) -> Iterator[dict[str, Any]]:
+    """As `paths.expand`: in order of name, links to folders left alone. fsspec's own keeps all it has seen."""
+    for info in sorted(system.ls(folder, detail=True), key=lambda info: str(info["name"])):
+        if info["type"] != "directory":
+            yield info
+        elif not info.get("islink") and info["name"].rstrip("/").startswith(folder.rstrip("/") + "/"):
+            yield from _walk(system, info["name"])  # what is not below would lead in circles: pages link upwards
+
+
+def _open_url(url: str) -> tuple[Any, str]:
+    try:
+        system, path = fsspec.url_to_fs(url, use_listings_cache=False)
+        return system, str(path)
+    except ImportError as error:
+        raise MissingExtra(f"{url.split('://')[0]}:// needs another package: {error}") from None
+    except ValueError as error:
+        raise ScanError(f"{url}: {error}") from None
+
+
+class _Headers:
+    """A tar file of which headers are read, and nothing larger."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+
+    def read(self, size: int = -1) -> bytes:
+        if not 0 <= size <= _MAX_HEADER:
+            raise tarfile.ReadError("a header is too large")
+        return bytes(self._file.read(size))
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return int(self._file.seek(offset, whence))
+
+    def tell(self) -> int:
+        return int(self._file.tell())
+
+
+def _shard(path: str, file: str) -> Iterator[Entry]:
+    """The pictures in a tar file, by its headers; links, devices and other files in it are passed over."""
+    try:
+        system, inner = _open_url(file) if _URL.match(file) else (LocalFileSystem(), file)
+        with system.open(inner, "rb") as raw, tarfile.open(fileobj=_Headers(raw), mode="r:") as tar:  # type: ignore[call-overload]
+            while (member := tar.next()) is not None:
+                tar.members.clear()  # it would keep them all
+                if member.isreg() and member.name.lower().endswith(SUFFIXES):
+                    yield Entry(f"{path}::{member.name}", file, member.offset_data, member.size)
+            raw.seek(tar.offset)  # tarfile takes a damaged header for the end
+            after = raw.read(512)
+        if after.strip(b"\0") or len(after) % 512:
+            raise tarfile.ReadError("a header is damaged")
+    except Exception as error:  # whatever a damaged archive makes of the reader
+        yield Entry(path, file, broken=f"the shard is cut off or damaged: {error}; copy or download it again")

@@ -1,0 +1,102 @@
+"""The same scan on a real Ray cluster of two worker processes on this machine, one of which is killed."""
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import encoded, grey
+from pyarrow import parquet
+
+from realface.errors import ScanError
+from realface.scan import cluster
+from realface.scan.parts import Parts
+from realface.scan.run import scan
+
+ray = pytest.importorskip("ray", reason='Ray is not installed: pip install "realface[ray]"')
+pytestmark = pytest.mark.filterwarnings("ignore")  # Ray's own
+
+
+@pytest.fixture(scope="module")
+def two_workers() -> Iterator[None]:
+    # Ray would report to its makers; and its workers, 15 nicer than others, would hardly start on a busy machine
+    os.environ.update({"RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0"})
+    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="error")
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("pictures")
+    for number in range(256):
+        (folder / f"{number:03}.png").write_bytes(encoded(grey(number)))
+    (folder / "007.png").write_bytes(b"not a picture")
+    (folder / os.fsdecode(b"1\xff.png")).write_bytes(encoded(grey(0)))
+    return str(folder)
+
+
+def actor_processes() -> list[int]:
+    """The processes of this cluster's actors."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            title, session = (process / "cmdline").read_bytes(), os.getsid(int(process.name))
+        except OSError:  # gone meanwhile
+            continue
+        if title.startswith(b"ray::MapWorker") and session == os.getsid(0):
+            found.append(int(process.name))
+    return found
+
+
+def test_rows_are_those_of_one_machine_though_a_worker_is_killed(
+    two_workers: None, pictures: str, detector_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = tmp_path / "one.parquet", tmp_path / "other.parquet"
+    scan([pictures], one, detector=str(detector_file), workers=1)
+    killed: list[int] = []
+    add = Parts.add
+
+    def kill_one(parts: Parts, rows: Any) -> None:
+        add(parts, rows)
+        if not killed:
+            killed.extend(actor_processes())
+            os.kill(killed[0], signal.SIGKILL)
+
+    monkeypatch.setattr(Parts, "add", kill_one)
+    scan([pictures], other, detector=str(detector_file), engine="ray", workers=2)
+    assert len(killed) == 2
+    assert len(parquet.read_table(other)) == 257
+    assert parquet.read_table(other).equals(parquet.read_table(one))
+
+
+def test_a_cluster_goes_on_with_what_one_machine_began(
+    two_workers: None, pictures: str, detector_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out.parquet"
+    add = Parts.add
+
+    def stop(parts: Parts, rows: Any) -> None:
+        add(parts, rows)
+        if parts.done >= 200:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Parts, "add", stop)
+        with pytest.raises(KeyboardInterrupt):
+            scan([pictures], out, detector=str(detector_file), workers=1)
+    scan([pictures], out, detector=str(detector_file), engine="ray", workers=1, resume=True)
+    names = [Path(path).name for path in parquet.read_table(out)["path"].to_pylist()]
+    assert len(names) == len(set(names)) == 257
+    assert names == sorted(names)
+
+
+def test_no_cluster_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(**_: object) -> None:
+        raise ConnectionError("nobody answers")
+
+    monkeypatch.setattr(ray, "init", refuse)
+    with pytest.raises(ScanError, match="no Ray cluster"):
+        cluster._join(ray, "10.0.0.1:6379")

@@ -1,0 +1,150 @@
+"""What a scan reads: every kind of source, in order, and hostile ones as rows of their own."""
+
+import io
+import os
+import tarfile
+from pathlib import Path
+
+import fsspec
+import pytest
+
+from realface.errors import ImageError, MissingExtra, ScanError
+from realface.images import Limits
+from realface.scan import source
+from realface.scan.source import Entry, entries, read
+
+
+def shard(path: Path, files: dict[str, bytes], kind: int = tarfile.USTAR_FORMAT) -> bytes:
+    """A tar file, written and returned."""
+    with tarfile.open(path, "w", format=kind) as tar:
+        for name, data in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+    return path.read_bytes()
+
+
+def paths(*sources: object) -> list[str]:
+    return [entry.path for entry in entries(map(str, sources))]
+
+
+def code(entry: Entry, limits: Limits = Limits()) -> str:
+    with pytest.raises(ImageError) as raised:
+        read(entry, limits)
+    return raised.value.code
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    root = tmp_path / "tree"
+    for name in ("b/2.jpg", "b/10.PNG", "a.jpg", "b/note.txt"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(name.encode())
+    return root
+
+
+def test_folders_globs_lists_and_files_in_order(tree: Path, tmp_path: Path) -> None:
+    wanted = [str(tree / name) for name in ("a.jpg", "b/10.PNG", "b/2.jpg")]
+    assert paths(tree) == wanted
+    assert paths(tree / "b" / "*.jpg", tree / "a.jpg") == [wanted[2], wanted[0]]
+    (tmp_path / "list.txt").write_bytes(os.fsencode(f"{tree}/b\r\n\n{tree}/gone.jpg\n{tree}/a.jpg"))
+    assert paths(tmp_path / "list.txt") == [*wanted[1:], f"{tree}/gone.jpg", wanted[0]]
+    assert code(Entry("gone", f"{tree}/gone.jpg")) == "not_found"
+
+
+def test_a_list_does_not_read_lists(tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_text(str(tmp_path / "list.txt"))
+    assert paths(tmp_path / "list.txt") == [str(tmp_path / "list.txt")]
+
+
+def test_links_that_loop_and_names_that_are_not_utf8(tree: Path) -> None:
+    (tree / "loop").symlink_to(tree)
+    name = os.fsdecode(b"z\xff.jpg")
+    (tree / name).write_bytes(b"here")
+    assert paths(tree)[1] == str(tree / name)
+    assert len(paths(tree)) == 4
+    assert read(next(e for e in entries([str(tree)]) if e.path.endswith(name)), Limits()) == b"here"
+
+
+def test_pictures_in_shards_are_read_in_place(tmp_path: Path) -> None:
+    long = "deep/" * 60 + "long.png"
+    shard(
+        tmp_path / "s.tar",
+        {"a/1.jpg": b"one", "a/1.json": b"{}", "../../up.png": b"up", long: b"long"},
+        tarfile.PAX_FORMAT,
+    )
+    found = list(entries([str(tmp_path / "*.tar")]))
+    assert [e.path for e in found] == [f"{tmp_path}/s.tar::{name}" for name in ("a/1.jpg", "../../up.png", long)]
+    assert [read(e, Limits()) for e in found] == [b"one", b"up", b"long"]
+    assert code(found[2], Limits(max_bytes=3)) == "too_many_bytes"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["s.tar"]
+
+
+def test_links_in_shards_are_passed_over(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "s.tar", "w") as tar:
+        for kind in (tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.DIRTYPE):
+            member = tarfile.TarInfo("passwd.jpg")
+            member.type, member.linkname = kind, "/etc/passwd"
+            tar.addfile(member)
+    assert paths(tmp_path / "s.tar") == []
+
+
+@pytest.mark.parametrize(("cut", "listed"), [(0, 0), (100, 0), (512, 1), (700, 1), (1100, 1), (1636, 2)])
+def test_a_shard_that_is_cut_off_is_a_row(tmp_path: Path, cut: int, listed: int) -> None:
+    whole = shard(tmp_path / "s.tar", {"1.jpg": b"1" * 300, "2.jpg": b"2" * 300})
+    (tmp_path / "s.tar").write_bytes(whole[:cut])
+    *before, last = entries([str(tmp_path / "s.tar")])
+    assert code(last) == "unreadable"
+    assert [entry.path.rpartition("::")[2] for entry in before] == ["1.jpg", "2.jpg"][:listed]
+    assert {code(entry) for entry in before if entry.offset + entry.size > cut} <= {"truncated"}
+
+
+def test_a_damaged_header_is_not_the_end(tmp_path: Path) -> None:
+    whole = bytearray(shard(tmp_path / "s.tar", {"1.jpg": b"1", "2.jpg": b"2", "3.jpg": b"3"}))
+    whole[1024 + 150] ^= 1  # the second header's checksum
+    (tmp_path / "s.tar").write_bytes(whole)
+    one, broken = entries([str(tmp_path / "s.tar")])
+    assert read(one, Limits()) == b"1"
+    assert code(broken) == "unreadable"
+
+
+def test_a_name_without_end_is_not_read(tmp_path: Path) -> None:
+    header = tarfile.TarInfo("x")
+    header.type, header.size = tarfile.GNUTYPE_LONGNAME, 2**33
+    with (tmp_path / "s.tar").open("wb") as file:
+        file.write(header.tobuf(tarfile.GNU_FORMAT))
+        file.truncate(2**33)
+    [entry] = entries([str(tmp_path / "s.tar")])
+    assert "too large" in entry.broken
+
+
+def test_urls(tmp_path: Path) -> None:
+    store = fsspec.filesystem("memory")
+    try:
+        store.pipe({"/scan/b/2.jpg": b"two", "/scan/a.png": b"", "/scan/readme.md": b"no", "/scan/b/c/3.JPG": b"3"})
+        store.pipe("/scan/t/s.tar", shard(tmp_path / "s.tar", {"in.png": b"inner"}))
+        found = list(entries(["memory://scan"]))
+        assert [e.path for e in found] == [
+            "memory:///scan/a.png", "memory:///scan/b/2.jpg", "memory:///scan/b/c/3.JPG", "memory:///scan/t/s.tar::in.png"
+        ]  # fmt: skip
+        assert [read(e, Limits()) for e in found] == [b"", b"two", b"3", b"inner"]
+        assert paths("memory://scan/b/*.jpg") == ["memory:///scan/b/2.jpg"]
+        assert [read(e, Limits()) for e in entries(["memory://scan/b/2.jpg"])] == [b"two"]
+        [gone] = entries(["memory://scan/gone.jpg"])
+        assert code(gone) == "not_found"
+        assert code(found[1], Limits(max_bytes=2)) == "too_many_bytes"
+        assert code(*entries(["memory://scan/*.gif"])) == "unreadable"
+    finally:
+        store.rm("/scan", recursive=True)
+
+
+def test_urls_that_cannot_be_opened_say_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ScanError, match="nosuch"):
+        paths("nosuch://a/b")
+
+    def missing(*_: object, **__: object) -> None:
+        raise ImportError("Install s3fs to access S3")
+
+    monkeypatch.setattr(source.fsspec, "url_to_fs", missing)
+    with pytest.raises(MissingExtra, match="s3fs"):
+        paths("s3://bucket/pictures")
