@@ -12,6 +12,16 @@ from PIL import Image
 from realface import Detector
 from realface.card import KEY, Card, Preprocessing, Thresholds
 
+MAKING = ("torch", "realface.data", "realface.evaluation", "realface.networks", "realface.training")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Coverage is of the using half: measured while the making half trains and exports, it doubles the time of that."""
+    for item in items:
+        things = vars(item.module).values()  # type: ignore[attr-defined]
+        if any(str(getattr(t, "__module__", None) or getattr(t, "__name__", "")).startswith(MAKING) for t in things):
+            item.add_marker(pytest.mark.no_cover)
+
 
 def brightness_detector(size: int = 32, *, explains: bool = False, **card: object) -> bytes:
     """A detector file whose logit is (mean of all samples - 127.5) / 16: the brighter, the more fake.

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from realface import Detector, faces, images, words
+from realface import Detector, draw, faces, images, words
 from realface.results import REASONS, Answer, Crop, DetectorId, Face, Probability, Problem, Reason, Trial, Verdict
 from realface.web import markup, summary
 from realface.web.examples import EXAMPLES, PORTRAIT
@@ -93,6 +93,11 @@ def test_the_stability_check_says_what_turns_the_verdict() -> None:
     held = card(answered("x", "fake", face(0.93, "fake", None, trials[0])), stability=True)
     assert "<caption>The verdict holds</caption>" in held
     assert "<table" not in card(answered("x", "fake", face(0.93, "fake", None, trials[0])))
+
+
+def test_a_face_judged_without_a_heatmap_has_none_to_draw() -> None:
+    with pytest.raises(ValueError, match="without a heatmap"):
+        draw.heatmap_png(face(0.1, "real"))
 
 
 def test_a_picture_without_a_face_says_what_that_means() -> None:

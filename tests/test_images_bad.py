@@ -209,7 +209,7 @@ class TestLimits:
     @pytest.mark.parametrize(
         ("mode", "side", "kind", "options"),
         [
-            ("RGBA", 7200, "PNG", {}),
+            ("RGBA", 7200, "PNG", {"compress_level": 1}),
             ("RGB", 7200, "JPEG", {"progressive": True}),
             ("RGB", 6000, "JPEG", {"progressive": True, "subsampling": 0}),
             ("RGB", 6700, "TIFF", {"compression": "tiff_lzw", "tiffinfo": {274: 6}}),
