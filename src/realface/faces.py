@@ -206,7 +206,8 @@ def _candidate(picture: np.ndarray, face: Found) -> Candidate:
 def _is_crop_already(landmarks: np.ndarray, size: tuple[int, int]) -> bool:
     """Whether rough landmarks leave no doubt that the picture, of `size`, is a standard crop of a face to be judged."""
     margin, aside = _pose(landmarks, size)
-    return _side(landmarks) >= SURELY * STANDARD * min(size) and margin > 2 * MIN_MARGIN and aside < 0.7 * MAX_TURN
+    upright = abs(_roll(landmarks)) < LEAN and margin > 2 * MIN_MARGIN and aside < 0.7 * MAX_TURN
+    return upright and size[0] == size[1] and _side(landmarks) >= SURELY * STANDARD * size[0]
 
 
 def _reason(landmarks: np.ndarray, size: tuple[int, int], pixels: np.ndarray) -> Reason | None:
