@@ -2,9 +2,9 @@
 
     python scripts/cascade.py REPORT [--out results/cascade.json]
 
-REPORT is the folder that the command in `EVALUATE` writes: what both answer for one in four pictures. Faces a second are
-worked out from results/speed.json, on one core: milliseconds of `fast` for every face, and of `best` for the share that
-is sent on.
+REPORT is the folder that the command in `EVALUATE` writes: what both answer for one in four pictures. Faces a second
+are worked out from results/speed.json, on one core: milliseconds of `fast` for every face, and of `best` for the share
+that is sent on.
 """
 
 import argparse
