@@ -36,14 +36,21 @@ fast: $(VENV)/.test  ## Train `fast` again, taught by runs/best, into runs/fast
 figures: $(VENV)/.test  ## Measure again every figure of the README and the model card (DATA=…)
 	$(BIN)/python scripts/figures.py measure $(DATA)
 	$(BIN)/python scripts/leave_one_out.py $(DATA) --folds 6
+	$(BIN)/python scripts/ablate_head.py $(DATA)
+	$(BIN)/python scripts/five_networks.py $(DATA) --minutes 2
+	$(BIN)/realface evaluate $(DATA) --detector fast --detector best --every 4 --out runs/report
+	$(BIN)/python scripts/cascade.py runs/report
 	$(BIN)/python benchmarks/faces.py $(DATA)
 	$(BIN)/python benchmarks/heatmap.py $(DATA)
 	$(BIN)/python scripts/figures.py write
+	$(BIN)/python scripts/presentation.py
 
-benchmark: $(VENV)/.test  ## Time the detectors against the notebook's Keras path, weigh the install, read hostile files
+benchmark: $(VENV)/.test  ## Time detectors beside Keras, weigh the install, read hostile files, load scan and service
 	$(BIN)/python benchmarks/speed.py
 	$(BIN)/python benchmarks/install.py
 	$(BIN)/python benchmarks/fuzz.py --files 20000
+	$(BIN)/python benchmarks/scan.py
+	$(BIN)/python benchmarks/service.py
 
 docs: $(VENV)/.test  ## Write the reference of the command line and build the documentation into site/
 	$(BIN)/python scripts/docs.py cli
