@@ -1,6 +1,7 @@
 """Shared fixtures: generated pictures, and a detector small enough to reason about."""
 
 import io
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from onnx import TensorProto, helper
 from PIL import Image
 
-from realface import Detector
+from realface import Detector, cli
 from realface.card import KEY, Card, Preprocessing, Thresholds
 
 MAKING = ("torch", "realface.data", "realface.evaluation", "realface.networks", "realface.training")
@@ -110,3 +111,18 @@ def small_trunks(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.setattr(module, name, value)
     for network in (clip.ClipB16, efficientnet.EfficientNetLite0):
         monkeypatch.setattr(network, "load_pretrained", lambda self: None)
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    """The command line: arguments and standard input to exit status, standard output and standard error."""
+
+    def call(*arguments: object, stdin: bytes = b"") -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["realface", *map(str, arguments)])
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        out, err = capsys.readouterr()
+        return int(ended.value.code or 0), out, err
+
+    return call

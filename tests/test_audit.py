@@ -9,7 +9,6 @@ import pytest
 from conftest import encoded
 from PIL import Image
 from planted import Data, cloud, portrait
-from test_cli import run  # noqa: F401
 
 from realface.data import read_data
 from realface.data.audit import Audit, Group, audit
@@ -129,7 +128,7 @@ def test_many_sources_are_cut_short(data: Data) -> None:
 
 
 class TestCommand:
-    def test_report_json_and_fix(self, run, data: Data, tmp_path: Path) -> None:  # noqa: F811
+    def test_report_json_and_fix(self, run, data: Data, tmp_path: Path) -> None:
         data.add("a.png", encoded(cloud(0)), source="cam")
         data.add("b\x1b[31m.png", encoded(cloud(0)), source="cam", split="test")
         out, fixed = tmp_path / "audit.json", tmp_path / "fixed.csv"
@@ -145,7 +144,7 @@ class TestCommand:
         assert len(told["problems"]) == 2
         assert run("data", "audit", fixed)[0] == 0
 
-    def test_wrong_usage(self, run, tmp_path: Path, data: Data) -> None:  # noqa: F811
+    def test_wrong_usage(self, run, tmp_path: Path, data: Data) -> None:
         assert run("data", "audit", tmp_path / "nothing")[0] == 2
         data.add("a.png", encoded(cloud(0)))
         status, _, err = run("data", "audit", data.done(), "--out", tmp_path / "no" / "audit.json")

@@ -1,6 +1,5 @@
 """The command line as its user meets it: output, order, exit status, one sentence for every failure."""
 
-import io
 import json
 import os
 import subprocess
@@ -16,19 +15,6 @@ from PIL import Image
 from realface import Detector, cli, paths, progress, table
 from realface.card import Preprocessing
 from realface.results import Crop, DetectorId, Face, Probability, Trial, Verdict
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    def call(*arguments: object, stdin: bytes = b"") -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["realface", *map(str, arguments)])
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        out, err = capsys.readouterr()
-        return int(ended.value.code or 0), out, err
-
-    return call
 
 
 @pytest.fixture

@@ -1,8 +1,6 @@
 """Detectors side by side: paired differences, and what they say."""
 
-import io
 import json
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +8,6 @@ import numpy as np
 import pytest
 from conftest import brightness_detector, encoded, grey
 
-from realface import cli
 from realface.card import Thresholds
 from realface.degrade import AS_IT_IS
 from realface.errors import DataError
@@ -84,19 +81,6 @@ def test_only_what_both_answered_counts(scores: tuple[np.ndarray, ...]) -> None:
     assert set(one_class["figures"]) == {"accuracy", "bpcer", "inconclusive", "brier"}
     nothing = differences(rows_of(labels, first, "a")[:5], rows_of(labels, second, "b")[5:])
     assert (nothing["pictures"], nothing["figures"]) == (0, {})
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["realface", *map(str, arguments)])
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO()))
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        out, err = capsys.readouterr()
-        return int(ended.value.code or 0), out, err
-
-    return call
 
 
 def test_two_evaluations_from_the_command_line(run, tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
 """Two views and their fusion: what each is worth is learned from sources it has not seen, and the sum is exact."""
 
 import shutil
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +13,7 @@ from skimage.data import astronaut
 from test_export import given, trained
 from torch import Tensor
 
-from realface import Detector, cli
+from realface import Detector
 from realface.card import Card, Preprocessing
 from realface.data import Sample
 from realface.data.crops import read_face
@@ -203,17 +202,6 @@ class TestScores:
 # --- The command ----------------------------------------------------------------------------------------------------
 
 Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["realface", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        return int(ended.value.code or 0), *capsys.readouterr()
-
-    return call
 
 
 def write_run(folder: Path, settings: dict[str, object], state: dict[str, Tensor]) -> Path:

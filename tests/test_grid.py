@@ -1,8 +1,6 @@
 """The laundering grid on generated pictures, whose answers under every change are known."""
 
-import io
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +8,7 @@ import pytest
 from conftest import encoded, grey
 from PIL import Image
 
-from realface import Detector, cli, degrade
+from realface import Detector, degrade
 from realface.data import read_data
 from realface.errors import DataError
 from realface.evaluation import scores as scores_module
@@ -62,12 +60,17 @@ def test_a_face_is_looked_for_once(data: Path, detector: Detector, monkeypatch: 
     assert sorted(seen) == sorted(sample.path for sample in read_data(data))
 
 
-def test_each_cell_is_what_scoring_with_its_change_gives(tmp_path: Path, detector: Detector) -> None:
+def save_noise(folder: Path, count: int) -> None:
+    """A test split of pictures of noise, real and fake in turns."""
     rng = np.random.default_rng(7)
-    for i in range(3):
-        path = tmp_path / "test" / ("real", "fake")[i % 2] / f"{i}.png"
+    for i in range(count):
+        path = folder / "test" / ("real", "fake")[i % 2] / f"{i}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(rng.integers(0, 256, (80, 70, 3), dtype=np.uint8)).save(path)
+
+
+def test_each_cell_is_what_scoring_with_its_change_gives(tmp_path: Path, detector: Detector) -> None:
+    save_noise(tmp_path, 3)
     samples = read_data(tmp_path)
     scored = dict(zip(degrade.GRID, score_each(detector, samples, "x", list(degrade.GRID.values())), strict=True))
     for name, change in degrade.GRID.items():
@@ -81,11 +84,7 @@ def test_each_cell_is_what_scoring_with_its_change_gives(tmp_path: Path, detecto
 
 
 def test_a_picture_gets_the_same_noise_whatever_else_is_measured(tmp_path: Path, detector: Detector) -> None:
-    rng = np.random.default_rng(7)
-    for i in range(4):
-        path = tmp_path / "test" / ("real", "fake")[i % 2] / f"{i}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(rng.integers(0, 256, (80, 70, 3), dtype=np.uint8)).save(path)
+    save_noise(tmp_path, 4)
     both = [evaluate([detector], tmp_path, "test", grid=True, every=every).rows[0] for every in (1, 2)]
     assert both[0][::2] == both[1]
     (tmp_path / "test" / "real" / "2.png").rename(tmp_path / "test" / "fake" / "a.png")
@@ -128,19 +127,6 @@ def test_one_class_has_a_grid_too() -> None:
         assert got["mean"][key] is got["worst"][key] is got["worst_cell"][key] is None
     assert got["worst"]["apcer"] == 0
     assert "worst of laundering | 0 | 6 | - |" in grid_table(got)
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["realface", *map(str, arguments)])
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO()))
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        out, err = capsys.readouterr()
-        return int(ended.value.code or 0), out, err
-
-    return call
 
 
 def test_the_grid_from_the_command_line(run, data: Path, detector_file: Path) -> None:

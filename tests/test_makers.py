@@ -17,7 +17,6 @@ import pytest
 from onnx import TensorProto, helper
 from PIL import Image
 from skimage.data import astronaut
-from test_cli import run  # noqa: F401
 from test_reconstruct import data, manifest, weights  # noqa: F401
 
 from realface import images
@@ -245,7 +244,7 @@ class TestMakers:
         data: Path,  # noqa: F811
         weights: Path,  # noqa: F811
         tmp_path: Path,
-        run,  # noqa: F811
+        run,
     ) -> None:
         arguments = ["data", "reconstruct", str(data), "--autoencoders", str(weights), "--out", str(tmp_path / "pairs")]
         status, out, _ = run(*arguments, "--also", "upscaled", "--stylegan", "1")
@@ -325,7 +324,7 @@ class TestFetching:
         with pytest.raises(WeightsError, match="was changed"):
             makers.load(["inpainted"])
 
-    def test_the_licence_is_told(self, registry: list[list[str]], monkeypatch: pytest.MonkeyPatch, run) -> None:  # noqa: F811
+    def test_the_licence_is_told(self, registry: list[list[str]], monkeypatch: pytest.MonkeyPatch, run) -> None:
         monkeypatch.setitem(makers.WEIGHTS, "upscaled", (known(b"right"),))
         status, out, _ = run("data", "fetch", "upscaled")
         assert (status, out.splitlines()[-1]) == (0, "Licence: MIT")

@@ -4,6 +4,7 @@ import hashlib
 import os
 import sys
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from html import escape
 from pathlib import Path
@@ -72,13 +73,13 @@ class Report:
         if pixels is not None:
             facts["Size"] += f", {pixels.shape[1]} x {pixels.shape[0]} pixels"
         reason = verdict.faces[0].reason if len(verdict.faces) == 1 else None
-        parts = [f"<h2>{number}. {_text(name)}</h2>", _banner(kind(verdict), REASONS[reason] if reason else "")]
+        parts = [f"<h2>{number}. {text_of(name)}</h2>", _banner(kind(verdict), REASONS[reason] if reason else "")]
         if pixels is not None:
             parts.append(_picture(pixels, verdict.faces))
-        parts.append(_facts(facts))
+        parts.append(fact_list(facts))
         if verdict.error:
             message = verdict.error.message[:1].upper() + verdict.error.message[1:]
-            parts.append(f"<p>{_text(message)}. (Error {_text(verdict.error.code)}.)</p>")
+            parts.append(f"<p>{text_of(message)}. (Error {text_of(verdict.error.code)}.)</p>")
         else:
             several = f"<p>{len(verdict.faces)} faces were found. {SEVERAL}</p>"
             parts.append(several if len(verdict.faces) > 1 else "" if verdict.faces else f"<p>{NO_FACE}</p>")
@@ -100,7 +101,7 @@ class Report:
         return (
             f"{_HEAD}<body><header><h1>Case report: real or machine-made faces</h1>"
             f'<p class="lead"><b>{total}{counts and f": {counts}"}.</b> A verdict is a hint for a person who decides. '
-            f"It is not proof.</p>{_facts(facts)}</header><main>{several}{''.join(self._cases)}{self._explained()}"
+            f"It is not proof.</p>{fact_list(facts)}</header><main>{several}{''.join(self._cases)}{self._explained()}"
             "</main></body></html>\n"
         )
 
@@ -139,7 +140,7 @@ class Report:
             f"Face: {width} x {height} pixels at {x}, {y} from the top left. Judged: the square of {side} x {side} "
             f"at {left}, {top}{turned}; the detector sees it {seen}."
         )
-        rates = "" if face.reason else f"<p>{_text(self._rates.sentence(side))}</p>"
+        rates = "" if face.reason else f"<p>{text_of(self._rates.sentence(side))}</p>"
         answer += f'{rates}<p class="quiet">{where}</p>'
         return f'<section class="face"><div class="crops">{shown}</div><div class="answer">{answer}</div></section>'
 
@@ -147,7 +148,9 @@ class Report:
         """How to read the report: said once, at its end."""
         limits = "".join(f"<li>{limit}</li>" for limit in LIMITS)
         rates = self._rates
-        tables = _table("By size of the judged square", rates.by_size) + _table("By source", rates.by_source)
+        tables = _rates_table("By size of the judged square", rates.by_size) + _rates_table(
+            "By source", rates.by_source
+        )
         measured = (
             "<p>On labelled pictures set aside for testing, by the thresholds above; faces that could not be judged "
             f"are among the inconclusive. The figures are those that the detector's file gives of itself.</p>{tables}"
@@ -156,7 +159,7 @@ class Report:
         )
         return (
             f'<section class="case"><h2>How to read this report</h2><h3>From probability to verdict</h3>'
-            f"<p>{_text(self._card.rule())} {SEVERAL}</p>"
+            f"<p>{text_of(self._card.rule())} {SEVERAL}</p>"
             f"<h3>Heatmap and stability</h3><p>{HEATMAP}</p><p>{STABILITY}</p>"
             f"<h3>What the answer does not mean</h3><ul>{limits}</ul><h3>Measured error rates</h3>{measured}</section>"
         )
@@ -175,13 +178,13 @@ def check_target(path: Path) -> None:
         raise DataError(f"no report can be written to {path}; choose a folder that exists and can be written to")
 
 
-def _text(text: str) -> str:
+def text_of(text: str) -> str:
     """Text from anywhere as HTML; what does not print, or turns the direction of writing, is shown as its escape."""
     return escape("".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text))
 
 
-def _facts(facts: dict[str, str]) -> str:
-    rows = "".join(f"<div><dt>{term}</dt><dd>{_text(told)}</dd></div>" for term, told in facts.items() if told)
+def fact_list(facts: dict[str, str]) -> str:
+    rows = "".join(f"<div><dt>{term}</dt><dd>{text_of(told)}</dd></div>" for term, told in facts.items() if told)
     return f"<dl>{rows}</dl>"
 
 
@@ -198,8 +201,8 @@ def _summary(number: int, name: str, verdict: Verdict) -> str:
     """The row of one picture in the table of all."""
     fake = highest(verdict)
     cells = [WORDS[kind(verdict)][0], str(len(verdict.faces)), "-" if fake is None else percents(fake)[1]]
-    link = f'<a href="#case-{number}">{number}. {_text(name)}</a>'
-    return f'<tr><th scope="row">{link}</th>{"".join(f"<td>{_text(cell)}</td>" for cell in cells)}</tr>'
+    link = f'<a href="#case-{number}">{number}. {text_of(name)}</a>'
+    return f'<tr><th scope="row">{link}</th>{"".join(f"<td>{text_of(cell)}</td>" for cell in cells)}</tr>'
 
 
 def _picture(pixels: np.ndarray, faces: tuple[Face, ...]) -> str:
@@ -252,7 +255,7 @@ def _trials(face: Face) -> str:
     for trial in face.stability:
         told = "holds" if trial.verdict == face.verdict else f"<b>changes to {WORDS[trial.verdict][0]}</b>"
         fake = escape(percents(trial.probability.fake)[1])
-        rows += f'<tr><th scope="row">{_text(trial.change)}</th><td>{told}</td><td>{fake}</td></tr>'
+        rows += f'<tr><th scope="row">{text_of(trial.change)}</th><td>{told}</td><td>{fake}</td></tr>'
     return (
         f"<table><caption>Stability: the verdict {'holds' if face.stable else 'does not hold'}</caption><thead><tr>"
         f'<th scope="col">After</th><th scope="col">Verdict</th><th scope="col">Fake</th></tr></thead><tbody>{rows}'
@@ -262,25 +265,30 @@ def _trials(face: Face) -> str:
 
 def _provenance(provenance: Provenance) -> str:
     claims = "".join(
-        f'<li><b>{_text(claim.kind)}:</b> {_text(claim.says)} <span class="quiet">({_text(claim.where)})</span></li>'
+        f"<li><b>{text_of(claim.kind)}:</b> {text_of(claim.says)} "
+        f'<span class="quiet">({text_of(claim.where)})</span></li>'
         for claim in provenance.claims
     )
     told = f"<ul>{claims}</ul><p>Such notes can be forged or copied.</p>" if claims else f"<p>{provenance.summary}</p>"
     return f'<section class="origin"><h3>What the file says of its origin</h3>{told}</section>'
 
 
-def _table(caption: str, rows: dict[str, Figures]) -> str:
-    if not rows:
-        return ""
-    head = "".join(f'<th scope="col">{name}</th>' for name in ("", *FIGURES.values()))
+def figure_table(caption: str, heads: Sequence[str], rows: Mapping[str, Sequence[str]]) -> str:
+    """A table of numbers. Caption, heads and names of rows are plain text, cells are HTML."""
+    head = "".join(f'<th scope="col">{text_of(name)}</th>' for name in heads)
     body = "".join(
-        f'<tr><th scope="row">{_text(name)}</th>{"".join(f"<td>{cell(*item)}</td>" for item in row.items())}</tr>'
-        for name, row in rows.items()
+        f'<tr><th scope="row">{text_of(name)}</th>{"".join(f"<td>{told}</td>" for told in cells)}</tr>'
+        for name, cells in rows.items()
     )
     return (
-        f'<div class="wide"><table class="figures"><caption>{caption}</caption><thead><tr>{head}</tr></thead>'
+        f'<div class="wide"><table class="figures"><caption>{text_of(caption)}</caption><thead><tr>{head}</tr></thead>'
         f"<tbody>{body}</tbody></table></div>"
     )
+
+
+def _rates_table(caption: str, rows: dict[str, Figures]) -> str:
+    cells = {name: [cell(*item) for item in row.items()] for name, row in rows.items()}
+    return figure_table(caption, ["", *FIGURES.values()], cells) if rows else ""
 
 
 _LEGEND = (
@@ -292,7 +300,7 @@ _SUMMARY = (
     '<thead><tr><th scope="col">Picture</th><th scope="col">Verdict</th><th scope="col">Faces</th>'
     '<th scope="col">Fake</th></tr></thead><tbody>{}</tbody></table></section>'
 )
-_STYLE = """
+STYLE = """
 :root { color-scheme: light; --line: #c9ced8; --quiet: #4d5565; --real: #14663a; --fake: #b3261e }
 * { box-sizing: border-box }
 body { max-width: 60rem; margin: 0 auto; padding: 1.5rem 1rem; background: #fff; color: #1b1f27;
@@ -349,5 +357,5 @@ _HEAD = (
     '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><meta http-equiv="Content-Security-Policy" '
     "content=\"default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'\">"
     '<meta name="viewport" content="width=device-width, initial-scale=1">'
-    f"<title>Case report of realface</title><style>{_STYLE}</style></head>"
+    f"<title>Case report of realface</title><style>{STYLE}</style></head>"
 )

@@ -1,6 +1,7 @@
 """What several commands share."""
 
 import sys
+from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -24,8 +25,13 @@ def fail(message: str, status: int) -> NoReturn:
 def need_training() -> None:
     """MissingExtra unless the making half is installed."""
     needed = ("matplotlib", "onnxscript", "pyarrow", "pytorch_lightning", "safetensors", "sklearn")
-    if not all(map(find_spec, needed)):  # importing them all takes six seconds
-        raise MissingExtra('this needs the training half: pip install "realface[train]"')
+    need(needed, 'this needs the training half: pip install "realface[train]"')
+
+
+def need(packages: Iterable[str], otherwise: str) -> None:
+    """MissingExtra, with what it says, unless all packages are installed."""
+    if not all(map(find_spec, packages)):  # importing those of training takes six seconds
+        raise MissingExtra(otherwise)
 
 
 def need_folder(out: Path | None) -> None:

@@ -8,9 +8,8 @@ from typing import Annotated, Any, Literal
 import typer
 from typer.core import TyperGroup
 
-from ..errors import MissingExtra
 from ..images import Limits
-from .options import fail, need_folder
+from .options import fail, need, need_folder
 
 _PICTURES = "pictures"
 
@@ -98,11 +97,5 @@ def summary(
 
 def _need_scan() -> None:
     """MissingExtra unless what a scan needs is installed."""
-    try:
-        import duckdb  # noqa: F401
-        import filelock  # noqa: F401
-        import fsspec  # noqa: F401
-        import pyarrow  # noqa: F401
-        import rich  # noqa: F401
-    except ImportError:
-        raise MissingExtra('scanning needs an optional part: pip install "realface[scan]"') from None
+    needed = ("duckdb", "filelock", "fsspec", "pyarrow", "rich")
+    need(needed, 'scanning needs an optional part: pip install "realface[scan]"')

@@ -1,16 +1,16 @@
 """The command line: the web service, thin as the rest."""
 
-import os
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from ..cores import cores
 from ..detector import Detector
-from ..errors import ConfigError, MissingExtra
+from ..errors import ConfigError
 from ..images import Limits
-from .options import DetectorOption
+from .options import DetectorOption, need
 
 LOCAL = ("127.0.0.1", "::1", "localhost")
 
@@ -60,7 +60,7 @@ def serve(
     from ..web.service_run import run
 
     limits = Limits(max_megabytes * 2**20, max_megapixels * 1_000_000)
-    settings = Settings(limits, workers or _cores(), batch, queue, per_client, max_pictures, room * 2**20, timeout)
+    settings = Settings(limits, workers or cores(), batch, queue, per_client, max_pictures, room * 2**20, timeout)
     known = service_keys.load(keys) if keys else None
     judge = Detector.load(detector, threads=1, limits=limits)
     if known is None and host not in LOCAL:
@@ -71,16 +71,5 @@ def serve(
 
 def need_service() -> None:
     """MissingExtra unless what the service needs is installed."""
-    try:
-        import fastapi  # noqa: F401
-        import prometheus_client  # noqa: F401
-        import python_multipart  # noqa: F401
-        import sqlalchemy  # noqa: F401
-        import uvicorn  # noqa: F401
-    except ImportError:
-        raise MissingExtra('this needs an optional part: pip install "realface[serve]"') from None
-
-
-def _cores() -> int:
-    """Processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    needed = ("fastapi", "prometheus_client", "python_multipart", "sqlalchemy", "uvicorn")
+    need(needed, 'this needs an optional part: pip install "realface[serve]"')

@@ -41,7 +41,11 @@ def grid_figures(rows: Sequence[Row]) -> dict[str, Any]:
     return {"cells": cells, "mean": mean, "worst": worst, "worst_cell": where}
 
 
+def grid_rows(grid: Mapping[str, Any]) -> dict[str, Figures]:
+    """The rows of a table of what `grid_figures` gives: the cells, then mean and worst over the laundering ones."""
+    return {**grid["cells"], "mean of laundering": grid["mean"], "worst of laundering": grid["worst"]}
+
+
 def grid_table(grid: Mapping[str, Any]) -> str:
-    """What `grid_figures` gives as a Markdown table; the last two rows are over the laundering cells."""
-    rows = {**grid["cells"], "mean of laundering": grid["mean"], "worst of laundering": grid["worst"]}
-    return table(rows, "faces")
+    """The `grid_rows` as a Markdown table."""
+    return table(grid_rows(grid), "faces")

@@ -13,10 +13,11 @@ from ..data.crops import read_face
 from ..errors import ImageError
 from ..faces import FRAMINGS, resample
 from ..rates import wilson
-from ..report import _STYLE, _facts, _text
+from ..report import STYLE, fact_list, figure_table, text_of
 from . import plots
 from .compare import row_text
 from .evaluate import Evaluation
+from .grid import grid_rows
 from .metrics import TOO_FEW, Figures, number, promises, too_few
 from .rows import Answers, answers
 
@@ -40,7 +41,7 @@ def page(evaluation: Evaluation, facts: dict[str, str]) -> str:
     about["Pictures"] = (
         f"{result['pictures']:,}; by the first detector {row['real']:,} real and {row['fake']:,} fake faces were judged"
     )
-    about |= {_text(f"Detector {known['name']}"): _who(known["detector"]) for known in detectors}
+    about |= {text_of(f"Detector {known['name']}"): _who(known["detector"]) for known in detectors}
     several = "".join(_comparison(compared) for compared in result["comparison"])
     parts = [
         f"<section><h2>All figures</h2>{_overview(detectors)}</section>",
@@ -50,7 +51,7 @@ def page(evaluation: Evaluation, facts: dict[str, str]) -> str:
         _MEANING,
     ]
     return (
-        f"{_HEAD}<body><header><h1>Evaluation: real or machine-made faces</h1>{_LEAD}{_facts(about)}</header>"
+        f"{_HEAD}<body><header><h1>Evaluation: real or machine-made faces</h1>{_LEAD}{fact_list(about)}</header>"
         f"<main>{''.join(parts)}</main></body></html>\n"
     )
 
@@ -77,7 +78,7 @@ def _overview(detectors: Sequence[dict[str, Any]]) -> str:
         add("APCER: fake faces called real", _rate(row["apcer"], ends["apcer"]))
         worst = known["worst_generator"]
         of_worst = known["by_generator"].get(worst)
-        cell = f"{_text(worst)}: {_rate(of_worst['apcer'], of_worst['intervals']['apcer'])}" if of_worst else "-"
+        cell = f"{text_of(worst)}: {_rate(of_worst['apcer'], of_worst['intervals']['apcer'])}" if of_worst else "-"
         add("APCER of the worst generator", cell)
         add("BPCER: real faces called fake", _rate(row["bpcer"], ends["bpcer"]))
         add("Inconclusive", _rate(row["inconclusive"], ends["inconclusive"]))
@@ -100,7 +101,7 @@ def _overview(detectors: Sequence[dict[str, Any]]) -> str:
         timed = speed and speed["p50"] is not None
         told = f"{1000 * speed['p50']:,.0f}, {1000 * speed['p95']:,.0f}" if timed else "-"
         add("Milliseconds a picture, one at a time: median, 95 in 100 within", told)
-    return _table("", ["", *(known["name"] for known in detectors)], lines)
+    return figure_table("", ["", *(known["name"] for known in detectors)], lines)
 
 
 def _detector(known: dict[str, Any], got: Answers) -> str:
@@ -118,16 +119,16 @@ def _detector(known: dict[str, Any], got: Answers) -> str:
     lost = [f"{len(known[key])} {words}" for key, words in _LOST.items() if known[key]]
     grid = known.get("grid")
     parts = [
-        f"<h2>{_text(known['name'])}</h2>",
-        "".join(f"<p>{_text(line)}</p>" for line in kept.splitlines()),
+        f"<h2>{text_of(known['name'])}</h2>",
+        "".join(f"<p>{text_of(line)}</p>" for line in kept.splitlines()),
         f"<p>Without an answer, and in no figure but the share of those: {', '.join(lost)}.</p>" if lost else "",
-        _table("Confusion matrix: by verdict, and by probability", heads, counted),
+        figure_table("Confusion matrix: by verdict, and by probability", heads, counted),
         f'<div class="plots">{_figure(plots.reliability(got), _RELIABILITY)}'
         f"{_figure(plots.histogram(got, thresholds), _HISTOGRAM)}</div>",
         _groups("By generator of the fakes", known["by_generator"], ("fake", "apcer", "inconclusive", "accuracy")),
         _groups("By source", sources),
         _groups("By native size of the face", known["by_size"]),
-        _figure(plots.heatmap(_grid_rows(grid)), _GRID, "grid") if grid else "",
+        _figure(plots.heatmap(grid_rows(grid)), _GRID, "grid") if grid else "",
         _groups("Laundering grid, with intervals", grid["cells"]) if grid else "",
         _gallery(got),
     ]
@@ -143,10 +144,6 @@ def _rule(thresholds: Thresholds, policy: Policy) -> str:
     )
 
 
-def _grid_rows(grid: Mapping[str, Any]) -> dict[str, Figures]:
-    return {**grid["cells"], "mean of laundering": grid["mean"], "worst of laundering": grid["worst"]}
-
-
 def _groups(caption: str, groups: Mapping[str, Figures], keys: Sequence[str] = ()) -> str:
     keys = keys or ("real", "fake", "auc", "accuracy", "bpcer", "apcer", "inconclusive")
     rows = {}
@@ -160,7 +157,7 @@ def _groups(caption: str, groups: Mapping[str, Figures], keys: Sequence[str] = (
             else _rate(row[key], ends[key], _DOUBT)
             for key in keys
         ]
-    return _table(f"{caption} († {TOO_FEW})", ["", *(_HEADS[key] for key in keys)], rows) if rows else ""
+    return figure_table(f"{caption} († {TOO_FEW})", ["", *(_HEADS[key] for key in keys)], rows) if rows else ""
 
 
 def _gallery(got: Answers) -> str:
@@ -172,7 +169,7 @@ def _gallery(got: Answers) -> str:
         made = row.generator or row.source
         figures += (
             f"<figure>{shown}<figcaption><b>{is_}, called {as_}</b><br>probability of fake {100 * got.fake[i]:.1f} %"
-            f"<br>{_text(Path(row.path).name)}{f'<br>{_text(made)}' if made else ''}</figcaption></figure>"
+            f"<br>{text_of(Path(row.path).name)}{f'<br>{text_of(made)}' if made else ''}</figcaption></figure>"
         )
     if not figures:
         return "<h3>Most confident mistakes</h3><p>No face got a wrong verdict.</p>"
@@ -196,20 +193,7 @@ def _comparison(compared: dict[str, Any]) -> str:
         rows[what] = [escape(cell) for cell in cells]
     left = f"; {compared['left_out']:,} more were answered by one only" if compared["left_out"] else ""
     caption = f"{other} against {first}, on {compared['pictures']:,} pictures that both answered{left}"
-    return _table(caption, ["", first, other, "difference", "95 % interval", f"{other} is"], rows)
-
-
-def _table(caption: str, heads: Sequence[str], rows: Mapping[str, Sequence[str]]) -> str:
-    """Heads and names of rows are plain text, cells are HTML."""
-    head = "".join(f'<th scope="col">{_text(name)}</th>' for name in heads)
-    body = "".join(
-        f'<tr><th scope="row">{_text(name)}</th>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>'
-        for name, cells in rows.items()
-    )
-    return (
-        f'<div class="wide"><table class="figures"><caption>{_text(caption)}</caption><thead><tr>{head}</tr></thead>'
-        f"<tbody>{body}</tbody></table></div>"
-    )
+    return figure_table(caption, ["", first, other, "difference", "95 % interval", f"{other} is"], rows)
 
 
 def _rate(
@@ -307,5 +291,5 @@ _HEAD = (
     '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><meta http-equiv="Content-Security-Policy" '
     "content=\"default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'\">"
     '<meta name="viewport" content="width=device-width, initial-scale=1">'
-    f"<title>Evaluation by realface</title><style>{_STYLE}{_MORE}</style></head>"
+    f"<title>Evaluation by realface</title><style>{STYLE}{_MORE}</style></head>"
 )

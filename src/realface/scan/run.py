@@ -1,6 +1,5 @@
 """A scan from beginning to end."""
 
-import os
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict
@@ -14,6 +13,7 @@ from rich.progress import Progress, ProgressColumn, Task, TaskID
 from rich.text import Text
 
 from .. import __version__
+from ..cores import cores
 from ..errors import ScanError
 from ..images import Limits
 from ..progress import bar
@@ -88,7 +88,7 @@ def _judged(
 
         yield from judged(batches, settings, workers, address)
         return
-    with Pool(settings, workers or len(os.sched_getaffinity(0))) as pool:
+    with Pool(settings, workers or cores()) as pool:
         yield from pool.run(batches)
 
 
