@@ -80,7 +80,7 @@ def test_a_broken_file_gets_a_sentence_and_does_not_stop_the_others(app: AppTest
         predict(app, ("fake.png", FAKE), ("notes.jpg", b"some notes"), ("empty.png", b""), ("real.png", REAL))
     )
     assert [text(card).split()[1] for card in shown] == ["FAKE", "NO", "NO", "REAL"]
-    assert "notes.jpg NO ANSWER the file could not be read This is not a picture realface can read" in text(shown[1])
+    assert "notes.jpg NO ANSWER the picture could not be judged This is not a picture" in text(shown[1])
     assert "The file is empty; copy or download it again." in text(shown[2])
     assert "4 pictures: 1 fake, 2 no answer, 1 real." in page(app)
 

@@ -10,9 +10,10 @@ from onnx import numpy_helper
 from PIL import Image, ImageFilter
 from skimage.data import astronaut
 
-from realface import Detector, DetectorError, degrade
+from realface import Detector, DetectorError, degrade, finder
 from realface.card import Calibration, Preprocessing
 from realface.detector import CHANGES
+from realface.errors import TooManyFaces
 
 PORTRAIT = astronaut()[:300, 90:390]
 
@@ -53,6 +54,22 @@ def test_the_probability_is_of_the_crop(finding: Detector) -> None:
         crop = Image.fromarray(picture[top : top + side, left : left + side]).resize((32, 32), Image.Resampling.BICUBIC)
         logits = finding.logits(np.asarray(crop)[None])
         assert face.probability.fake == pytest.approx(float(finding.probabilities(logits)[0]))
+
+
+def test_of_too_many_faces_none_is_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = brightness_detector(preprocessing=Preprocessing(32, "face"))
+    detector = Detector(data, max_faces=1)
+    with pytest.raises(TooManyFaces, match="more than 1 faces"):
+        detector.check(pair())
+    crowd, portrait = detector.check_many([encoded(Image.fromarray(pair())), PORTRAIT // 2], batch_size=2)
+    assert (crowd.status, crowd.verdict, crowd.faces) == ("error", None, ())
+    assert crowd.error
+    assert (crowd.error.code, portrait.verdict) == ("too_many_faces", "real")
+    assert len(Detector(data, max_faces=2).check(pair()).faces) == 2
+    monkeypatch.setattr(finder, "MAX_FACES", 2)  # there may be more than are found
+    for wrong in (0, 2):
+        with pytest.raises(ValueError, match="1 to 1"):
+            Detector(data, max_faces=wrong)
 
 
 def test_no_face_is_a_status_and_not_an_error(finding: Detector) -> None:

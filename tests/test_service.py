@@ -14,7 +14,7 @@ import requests
 from conftest import brightness_detector, encoded, grey
 from service_helpers import Client, served
 
-from realface import Detector, cli
+from realface import Detector, DetectorError, cli
 from realface.errors import ConfigError, TrailError
 from realface.trail import Trail
 from realface.web import service_keys
@@ -260,6 +260,18 @@ def test_what_cannot_start_says_what_to_do(
     monkeypatch.setitem(sys.modules, "fastapi", None)
     assert call(monkeypatch) == 2
     assert 'pip install "realface[serve]"' in capsys.readouterr().err
+
+
+def test_the_command_bounds_faces(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    def load(*_: object, max_faces: int, **__: object) -> None:
+        asked.append(max_faces)
+        raise DetectorError("none")
+
+    monkeypatch.setattr(Detector, "load", load)
+    assert [call(monkeypatch, *more) for more in ((), ("--max-faces", 199), ("--max-faces", 200))] == [2, 2, 2]
+    assert asked == [32, 199]
 
 
 def test_the_command_serves_until_it_is_told_to_end(tmp_path: Path, detector_file: Path) -> None:

@@ -12,9 +12,12 @@ from typing import Any
 import pytest
 import requests
 from conftest import brightness_detector, encoded, grey
+from PIL import Image
 from service_helpers import Client, served
+from test_detector_faces import pair
 
 from realface import Detector
+from realface.card import Preprocessing
 from realface.images import Limits
 from realface.results import Verdict
 from realface.trail import Trail
@@ -117,6 +120,15 @@ def test_too_many_pixels_are_refused(narrow: Client) -> None:
     assert refusal(narrow.post("/v1/check", data=bomb)) == (413, "too_many_pixels")
     fine, large = narrow.post("/v1/check", files=[("file", FAKE), ("file", bomb)]).json()
     assert (fine["verdict"], large["error"]["code"]) == ("fake", "too_many_pixels")
+
+
+def test_too_many_faces_are_refused() -> None:
+    crowd = encoded(Image.fromarray(pair()))
+    detector = Detector(brightness_detector(preprocessing=Preprocessing(32, "face")), threads=1, max_faces=1)
+    with served(make_app(detector)) as client:
+        assert refusal(client.post("/v1/check", data=crowd)) == (413, "too_many_faces")
+        _, also = client.post("/v1/check", files=[("file", FAKE), ("file", crowd)]).json()
+    assert (also["status"], also["error"]["code"]) == ("error", "too_many_faces")
 
 
 def test_a_body_that_does_not_come_is_not_waited_for(detector: Detector) -> None:

@@ -12,15 +12,17 @@ from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 
-from . import degrade, faces, graph, images, provenance
+from . import degrade, faces, finder, graph, images, provenance
 from .card import KEY, Card
-from .errors import DetectorError, ImageError
+from .errors import DetectorError, ImageError, TooManyFaces
+from .faces import Candidate
 from .images import Limits
 from .results import Answer, Claim, DetectorId, Face, Probability, Problem, Trial, Verdict, overall
 
 Picture = str | os.PathLike[str] | bytes | np.ndarray
 Claims = tuple[Claim, ...]
 FACES_AT_ONCE = 16
+MAX_FACES = 100  # in a picture, if not told otherwise
 MAX_GRID = 256  # cells a side of a heatmap
 
 CHANGES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
@@ -44,8 +46,12 @@ class Detector:
         id: name, version and SHA-256 of the file, repeated in every verdict.
     """
 
-    def __init__(self, data: bytes, *, threads: int | None = None, limits: Limits = Limits()) -> None:
+    def __init__(
+        self, data: bytes, *, threads: int | None = None, limits: Limits = Limits(), max_faces: int = MAX_FACES
+    ) -> None:
         """Make a detector of the bytes of a detector file; see `load`."""
+        if not 1 <= max_faces < finder.MAX_FACES:  # the finder stops there: more could go unseen
+            raise ValueError(f"max_faces must be 1 to {finder.MAX_FACES - 1}")
         options = ort.SessionOptions()
         options.log_severity_level = 4  # what goes wrong is raised; nothing is printed beside it
         options.intra_op_num_threads = threads or 0
@@ -63,12 +69,17 @@ class Detector:
             raise DetectorError("this ONNX file is not a realface detector: it has no description of itself")
         self.card = Card.from_json(metadata[KEY])
         self.id = DetectorId(self.card.name, self.card.version, hashlib.sha256(data).hexdigest())
-        self._limits = limits
+        self._limits, self._max_faces = limits, max_faces
         self._check_graph()
 
     @classmethod
     def load(
-        cls, detector: str | Path = "best", *, threads: int | None = None, limits: Limits = Limits()
+        cls,
+        detector: str | Path = "best",
+        *,
+        threads: int | None = None,
+        limits: Limits = Limits(),
+        max_faces: int = MAX_FACES,
     ) -> "Detector":
         """Load a detector.
 
@@ -76,6 +87,7 @@ class Detector:
             detector: the name of a bundled detector (`bundled()` lists them) or the path of a detector file.
             threads: processor threads for one picture; None lets ONNX Runtime take all cores.
             limits: largest files and pictures that are read.
+            max_faces: of a picture with more, 1 to 199, none is judged (`TooManyFaces`).
 
         Raises:
             DetectorError: there is no such detector, or the file is not one.
@@ -91,7 +103,7 @@ class Detector:
         if data is None:
             names = ", ".join(bundled())
             raise DetectorError(f"no detector {str(detector)!r}: give a .onnx file or one of: {names}") from None
-        return cls(data, threads=threads, limits=limits)
+        return cls(data, threads=threads, limits=limits, max_faces=max_faces)
 
     def check(self, picture: Picture, *, heatmap: bool = False, stability: bool = False) -> Verdict:
         """Judge one picture.
@@ -102,18 +114,18 @@ class Detector:
             stability: judge changed versions of each face too (`CHANGES`), see `Face.stability`.
 
         Raises:
-            ImageError: the picture cannot be read; the subclass and its `code` say why.
+            ImageError: the picture cannot be read or judged; the subclass and its `code` say why.
             DetectorError: a heatmap was asked of a detector that gives none.
         """
-        path, sha256, claims, pixels = self._open(picture)
-        if isinstance(pixels, ImageError):
-            raise pixels
-        return self._verdict(path, sha256, claims, self._judge([pixels], heatmap, stability)[0])
+        path, sha256, claims, found = self._open(picture)
+        if isinstance(found, ImageError):
+            raise found
+        return self._verdict(path, sha256, claims, self._judge([found], heatmap, stability)[0])
 
     def check_many(
         self, pictures: Iterable[Picture], *, batch_size: int = 1, heatmap: bool = False, stability: bool = False
     ) -> Iterator[Verdict]:
-        """Judge pictures in order, `batch_size` at a time; for one that cannot be read, the status is "error"."""
+        """Judge pictures in order, `batch_size` at a time; for one that cannot be, the status is "error"."""
         if batch_size < 1:
             raise ValueError("batch_size must be 1 or more")
         batch: list[Picture] = []
@@ -203,31 +215,38 @@ class Detector:
 
     def _check_batch(self, batch: list[Picture], heatmap: bool, stability: bool) -> Iterator[Verdict]:
         opened = [self._open(picture) for picture in batch]
-        readable = [pixels for *_, pixels in opened if isinstance(pixels, np.ndarray)]
+        readable = [found for *_, found in opened if not isinstance(found, ImageError)]
         judged = iter(self._judge(readable, heatmap, stability))
-        for path, sha256, claims, pixels in opened:
-            if isinstance(pixels, ImageError):
-                yield Verdict(path, sha256, "error", None, (), Problem(pixels.code, str(pixels)), self.id)
+        for path, sha256, claims, found in opened:
+            if isinstance(found, ImageError):
+                yield Verdict(path, sha256, "error", None, (), Problem(found.code, str(found)), self.id)
             else:
                 yield self._verdict(path, sha256, claims, next(judged))
 
-    def _open(self, picture: Picture) -> tuple[str | None, str | None, Claims, np.ndarray | ImageError]:
-        """Path, SHA-256, claims and pixels of a picture; instead of the pixels the error, where they cannot be had."""
+    def _open(self, picture: Picture) -> tuple[str | None, str | None, Claims, list[Candidate] | ImageError]:
+        """Path, SHA-256, claims and faces of a picture; instead of the faces the error, where they cannot be had."""
         path = None if isinstance(picture, bytes | np.ndarray) else os.fspath(picture)
         sha256 = None
         try:
             if isinstance(picture, np.ndarray):
-                return path, sha256, (), images.from_array(picture)
+                return path, sha256, (), self._find(images.from_array(picture))
             data = picture if isinstance(picture, bytes) else images.read_bytes(picture, self._limits)
             sha256 = hashlib.sha256(data).hexdigest()
             pixels = images.decode(data, self._limits)
-            return path, sha256, provenance.read(data).claims, pixels
+            return path, sha256, provenance.read(data).claims, self._find(pixels)
         except ImageError as error:
             return path, sha256, (), error
 
-    def _judge(self, pictures: Sequence[np.ndarray], heatmap: bool, stability: bool) -> list[tuple[Face, ...]]:
+    def _find(self, picture: np.ndarray) -> list[Candidate]:
+        found = faces.candidates(picture, self.card.preprocessing.crop)
+        if len(found) > self._max_faces:
+            raise TooManyFaces(
+                f"the picture shows more than {self._max_faces} faces, so none was judged; cut it into smaller pictures"
+            )
+        return found
+
+    def _judge(self, found: Sequence[list[Candidate]], heatmap: bool, stability: bool) -> list[tuple[Face, ...]]:
         """The judged faces of each picture."""
-        found = [faces.candidates(picture, self.card.preprocessing.crop) for picture in pictures]
         everyone = [candidate for of_picture in found for candidate in of_picture]
         judged: list[Face] = []
         for start in range(0, len(everyone), FACES_AT_ONCE):

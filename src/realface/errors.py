@@ -10,6 +10,7 @@ RealfaceError
 │   ├── TooSmall              too_small
 │   ├── NotAnImage            not_an_image
 │   ├── Truncated             truncated
+│   ├── TooManyFaces          too_many_faces    none of them is judged: half of an answer would mislead
 │   ├── NoFace                no_face           where labelled pictures need one; a check answers with that status
 │   └── Crashed               crashed           the process that judged it in a scan died, twice
 ├── DetectorError         detector          a detector file is missing, damaged or not ours
@@ -64,6 +65,10 @@ class NotAnImage(ImageError):
 
 class Truncated(ImageError):
     code = "truncated"
+
+
+class TooManyFaces(ImageError):
+    code = "too_many_faces"
 
 
 class NoFace(ImageError):

@@ -8,7 +8,7 @@ WORDS = {
     "real": ("REAL", "a photograph of a person"),
     "inconclusive": ("INCONCLUSIVE", "the detector cannot tell"),
     "no_face": ("NO FACE", "there is no face here to judge"),
-    "error": ("NO ANSWER", "the file could not be read"),
+    "error": ("NO ANSWER", "the picture could not be judged"),
 }
 SHAPES = {  # drawn in a 24 x 24 square; each verdict has a shape of its own, not only a colour
     "fake": '<path d="M8 2h8l6 6v8l-6 6H8l-6-6V8z"/><path d="m8.5 8.5 7 7m0-7-7 7"/>',

@@ -37,6 +37,9 @@ def serve(
     max_megapixels: Annotated[
         int, typer.Option(min=1, max=178, help="Larger pictures are refused.")
     ] = Limits().max_pixels // 10**6,
+    max_faces: Annotated[
+        int, typer.Option(min=1, max=199, help="Pictures with more faces are refused; each takes time.")
+    ] = 32,
     room: Annotated[int, typer.Option(min=1, help="Megabytes of pictures in memory at a time.")] = 512,
     timeout: Annotated[float, typer.Option(min=1, help="Seconds from a request to its answer.")] = 60,
     proxy: Annotated[
@@ -62,7 +65,7 @@ def serve(
     limits = Limits(max_megabytes * 2**20, max_megapixels * 1_000_000)
     settings = Settings(limits, workers or cores(), batch, queue, per_client, max_pictures, room * 2**20, timeout)
     known = service_keys.load(keys) if keys else None
-    judge = Detector.load(detector, threads=1, limits=limits)
+    judge = Detector.load(detector, threads=1, limits=limits, max_faces=max_faces)
     if known is None and host not in LOCAL:
         print("realface: without --keys, everybody who reaches this address is answered", file=sys.stderr)
     app = make_app(judge, settings, keys=known, trail=Trail(trail) if trail else None)

@@ -191,7 +191,7 @@ def make_app(
     """The service as an ASGI application.
 
     Args:
-        detector: judges; best loaded with `threads=1` and the settings' limits.
+        detector: judges; best loaded with `threads=1`, the settings' limits and a `max_faces` that fits the timeout.
         settings: what is allowed.
         keys: names and hashes of API keys, see `service_keys`; None lets everybody in.
         trail: where every answer is recorded before it is given; None records nothing.

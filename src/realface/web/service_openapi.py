@@ -41,7 +41,7 @@ _REFUSAL = {
 _MEANINGS = {
     401: "No API key, or none of this service",
     408: "The request did not come in time",
-    413: "Too many bytes or pixels",
+    413: "Too many bytes, pixels or faces",
     415: "No picture, or of a kind that is not read",
     422: "A picture that is damaged, empty or too small, or a parameter or a form that is wrong",
     429: "Too many requests of this client at a time",

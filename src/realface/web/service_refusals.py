@@ -11,6 +11,7 @@ STATUS: dict[str, int] = {
     "too_slow": 408,
     "too_many_bytes": 413,
     "too_many_pixels": 413,
+    "too_many_faces": 413,
     "too_many_pictures": 422,
     "media_type": 415,
     "not_an_image": 415,
