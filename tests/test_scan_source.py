@@ -146,5 +146,7 @@ def test_urls_that_cannot_be_opened_say_what_to_do(monkeypatch: pytest.MonkeyPat
         raise ImportError("Install s3fs to access S3")
 
     monkeypatch.setattr(source.fsspec, "url_to_fs", missing)
-    with pytest.raises(MissingExtra, match="s3fs"):
+    with pytest.raises(MissingExtra, match=r"realface\[scan,urls\]"):
         paths("s3://bucket/pictures")
+    with pytest.raises(MissingExtra, match="Install"):
+        paths("gs://bucket/pictures")

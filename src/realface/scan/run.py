@@ -1,7 +1,7 @@
 """A scan from beginning to end."""
 
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
@@ -14,7 +14,7 @@ from rich.text import Text
 
 from .. import __version__
 from ..cores import cores
-from ..errors import ScanError
+from ..errors import RealfaceError, ScanError
 from ..images import Limits
 from ..progress import bar
 from .local import BATCH, Pool
@@ -117,11 +117,12 @@ def _batches(pictures: Iterator[Entry]) -> Iterator[list[Entry]]:
 def _count(sources: Sequence[str], display: Progress, task: TaskID) -> None:
     """List once more, only to know how long it will take; shards elsewhere would have to be read for that."""
     total = 0
-    for entry in entries(sources):
-        if entry.offset is not None and "://" in entry.file:
-            return
-        total += 1
-    display.update(task, total=total)
+    with suppress(RealfaceError):  # the scan itself will meet it, and say it
+        for entry in entries(sources):
+            if entry.offset is not None and "://" in entry.file:
+                return
+            total += 1
+        display.update(task, total=total)
 
 
 class _Rate(ProgressColumn):

@@ -1,6 +1,7 @@
 """What a scan reads: files, folders, globs, lists, tar shards and fsspec URLs as one stream of pictures."""
 
 import glob
+import importlib
 import os
 import re
 import tarfile
@@ -9,14 +10,23 @@ from dataclasses import dataclass
 from typing import Any
 
 import fsspec
-from fsspec.implementations.local import LocalFileSystem
 
 from .. import images
-from ..errors import ImageError, MissingExtra, NotFound, ScanError, TooManyBytes, Truncated, Unreadable
+from ..errors import (
+    ImageError,
+    MissingExtra,
+    NotFound,
+    RealfaceError,
+    ScanError,
+    TooManyBytes,
+    Truncated,
+    Unreadable,
+)
 from ..images import Limits
 from ..paths import SUFFIXES, expand
 
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+_TRY = "check the address, the network and the credentials (docs/scan.md says which)"
 _MAX_HEADER = 2**20  # bytes that tarfile may ask for at once: it would read a long name of any length
 
 
@@ -44,11 +54,12 @@ def entries(sources: Iterable[str]) -> Iterator[Entry]:
 
     A source is a picture, a folder (looked through in order of name, links to folders not followed), a glob, a tar
     shard, a URL that fsspec opens (again a file, a folder, a glob or a shard), or a `.txt` file with one of these
-    a line. What cannot be listed is passed on, so that it gets a row of its own.
+    a line. What is not there or must not be listed is passed on, so that it gets a row of its own.
 
     Raises:
         MissingExtra: a package for this kind of URL is not installed.
-        ScanError: there is no such kind of URL, or a list cannot be read.
+        ScanError: there is no such kind of URL, a list cannot be read, or a URL does not answer: going on without its
+            pictures would leave a hole that nobody fills.
     """
     for source in sources:
         if source.lower().endswith(".txt") and os.path.isfile(source):
@@ -78,7 +89,7 @@ def read(entry: Entry, limits: Limits) -> bytes:
     except ImageError:
         raise
     except Exception as error:  # every kind of URL fails in ways of its own
-        raise Unreadable(f"it could not be read: {type(error).__name__}: {error}") from None
+        raise Unreadable(f"it could not be read: {_said(error)}; {_TRY}") from None
     if entry.offset is not None and len(data) != entry.size:
         raise Truncated("the shard ends within this picture; copy or download it again")
     if len(data) > limits.max_bytes:
@@ -93,12 +104,31 @@ def _local_bytes(entry: Entry) -> bytes:
 
 
 def _remote_bytes(entry: Entry, limits: Limits) -> bytes:
+    if entry.size == 0:  # an empty range would be a wrong one
+        return b""
     system, path = _open_url(entry.file)
-    if entry.size is not None:  # one request; an empty range would be a wrong one
+    if system.protocol[0].startswith("http"):
+        return _http_bytes(system, path, entry, limits.max_bytes + 1)
+    if entry.size is not None:  # one request
         start = entry.offset or 0
-        return bytes(system.cat_file(path, start, start + entry.size)) if entry.size else b""
+        return bytes(system.cat_file(path, start=start, end=start + entry.size))
     with system.open(path, "rb") as file:
         return bytes(file.read(limits.max_bytes + 1))
+
+
+def _http_bytes(system: Any, path: str, entry: Entry, most: int) -> bytes:
+    """As it comes, in one request, and no more than is wanted: what a server says of sizes and ranges may be wrong."""
+    options: dict[str, Any] = {}
+    if entry.offset is not None and entry.size is not None:
+        options["headers"] = {"Range": f"bytes={entry.offset}-{entry.offset + entry.size - 1}"}
+        most = entry.size
+    data = bytearray()
+    with system.open(path, "rb", block_size=0, size=1, **options) as file:
+        if options and file.r.status != 206:
+            raise OSError("the server does not send parts of files; download the shard")
+        while len(data) < most and (chunk := file.read(min(2**20, most - len(data)))):
+            data += chunk
+    return bytes(data)
 
 
 def _lines(path: str) -> Iterator[str]:
@@ -127,7 +157,9 @@ def _remote(url: str) -> Iterator[Entry]:
             matches = system.glob(path, detail=True)
             infos: Iterator[dict[str, Any]] = (matches[name] for name in sorted(matches))
         else:
-            infos = _walk(system, path) if system.isdir(path) else iter([{"name": path, "size": None}])
+            single = path.lower().endswith((*SUFFIXES, ".tar"))  # asking would load it: for HTTP all could be folders
+            folder = not single and system.isdir(path)
+            infos = _walk(system, path) if folder else iter([{"name": path, "size": None}])
         found = False
         for info in infos:
             name, size = info["name"], info.get("size")
@@ -140,8 +172,20 @@ def _remote(url: str) -> Iterator[Entry]:
                 yield Entry(whole, whole, size=size)
         if not found:
             yield Entry(url, url, broken="no picture was found there")
-    except (OSError, RuntimeError) as error:
-        yield Entry(url, url, broken=f"it could not be listed: {type(error).__name__}: {error}")
+    except (FileNotFoundError, PermissionError) as error:
+        yield Entry(url, url, broken=f"it could not be listed: {_said(error)}")
+    except RealfaceError:
+        raise
+    except Exception as error:  # as on reading
+        raise _silent(url, error) from None
+
+
+def _silent(url: str, error: Exception) -> ScanError:
+    return ScanError(f"{url} cannot be listed: {_said(error)}; {_TRY}, then go on with --resume")
+
+
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".removesuffix(": ")
 
 
 def _walk(system: Any, folder: str) -> Iterator[dict[str, Any]]:
@@ -154,25 +198,39 @@ def _walk(system: Any, folder: str) -> Iterator[dict[str, Any]]:
 
 
 def _open_url(url: str) -> tuple[Any, str]:
+    kind = url.split("://")[0].lower()
+    options: dict[str, Any] = {"use_listings_cache": False}
     try:
-        system, path = fsspec.url_to_fs(url, use_listings_cache=False)
+        if kind in ("http", "https"):  # its own patience is five minutes
+            aiohttp = importlib.import_module("aiohttp")
+            options["timeout"] = aiohttp.ClientTimeout(total=300, sock_connect=10, sock_read=20)
+        if kind in ("s3", "s3a"):
+            os.environ.setdefault("AWS_MAX_ATTEMPTS", "2")  # s3fs tries again by itself
+        system, path = fsspec.url_to_fs(url, **options)
         return system, str(path)
     except ImportError as error:
-        raise MissingExtra(f"{url.split('://')[0]}:// needs another package: {error}") from None
+        ours = kind in ("http", "https", "s3", "s3a")
+        how = 'pip install "realface[scan,urls]"' if ours else str(error)
+        raise MissingExtra(f"{kind}:// needs another package: {how}") from None
     except ValueError as error:
         raise ScanError(f"{url}: {error}") from None
 
 
 class _Headers:
-    """A tar file of which headers are read, and nothing larger."""
+    """A tar file of which headers are read, and nothing larger; where its bytes do not come, it is not damaged."""
 
-    def __init__(self, file: Any) -> None:
-        self._file = file
+    def __init__(self, file: Any, name: str) -> None:
+        self._file, self._name = file, name
 
     def read(self, size: int = -1) -> bytes:
         if not 0 <= size <= _MAX_HEADER:
             raise tarfile.ReadError("a header is too large")
-        return bytes(self._file.read(size))
+        try:
+            return bytes(self._file.read(size))
+        except Exception as error:
+            if isinstance(error, ValueError) or not _URL.match(self._name):  # a server without ranges; a bad disk
+                raise
+            raise _silent(self._name, error) from None
 
     def seek(self, offset: int, whence: int = 0) -> int:
         return int(self._file.seek(offset, whence))
@@ -181,11 +239,23 @@ class _Headers:
         return int(self._file.tell())
 
 
+def _open_shard(file: str) -> Any:
+    if not _URL.match(file):
+        return open(file, "rb")
+    system, path = _open_url(file)
+    try:
+        return system.open(path, "rb")
+    except Exception as error:
+        why = error.__cause__ if isinstance(error.__cause__, OSError) else error  # of HTTP all is "not found" at first
+        if isinstance(why, FileNotFoundError | PermissionError):
+            raise
+        raise _silent(file, why) from None
+
+
 def _shard(path: str, file: str) -> Iterator[Entry]:
     """The pictures in a tar file, by its headers; links, devices and other files in it are passed over."""
     try:
-        system, inner = _open_url(file) if _URL.match(file) else (LocalFileSystem(), file)
-        with system.open(inner, "rb") as raw, tarfile.open(fileobj=_Headers(raw), mode="r:") as tar:  # type: ignore[call-overload]
+        with _open_shard(file) as raw, tarfile.open(fileobj=_Headers(raw, file), mode="r:") as tar:  # type: ignore[call-overload]
             while (member := tar.next()) is not None:
                 tar.members.clear()  # it would keep them all
                 if member.isreg() and member.name.lower().endswith(SUFFIXES):
@@ -194,5 +264,9 @@ def _shard(path: str, file: str) -> Iterator[Entry]:
             after = raw.read(512)
         if after.strip(b"\0") or len(after) % 512:
             raise tarfile.ReadError("a header is damaged")
+    except RealfaceError:
+        raise
+    except FileNotFoundError:
+        yield Entry(path, file, broken="there is no such file; check the path")
     except Exception as error:  # whatever a damaged archive makes of the reader
         yield Entry(path, file, broken=f"the shard is cut off or damaged: {error}; copy or download it again")
