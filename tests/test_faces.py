@@ -46,6 +46,14 @@ def test_cut_is_exact() -> None:
     assert faces.cut(image, faces.centre_square(image)).shape == (40, 40, 3)
 
 
+@pytest.mark.parametrize(("left", "side", "roll"), [(200, 104, 7.0), (210, 60, -33.3), (190, 100, 90.0)])
+def test_a_turned_cut_is_the_middle_of_what_pillow_turns(left: int, side: int, roll: float) -> None:
+    around = astronaut()[180 - side // 2 : 180 + side * 3 // 2, left - side // 2 : left + side * 3 // 2]
+    turned = np.asarray(Image.fromarray(around).rotate(roll, Image.Resampling.BICUBIC))
+    expected = turned[side // 2 : side // 2 + side, side // 2 : side // 2 + side]
+    assert np.array_equal(faces.cut(astronaut(), Crop((left, 180, side, side), roll)), expected)
+
+
 def test_a_standard_crop_is_taken_whole_and_as_it_is() -> None:
     crop = astronaut()[:224, :224]
     whole = faces.cut(crop, faces.centre_square(crop))

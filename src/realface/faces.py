@@ -146,9 +146,11 @@ def cut(picture: np.ndarray, crop: Crop) -> np.ndarray:
     x0, y0, x1, y1 = max(0, x - reach), max(0, y - reach), min(width, x + reach), min(height, y + reach)
     beyond = ((y0 - y + reach, y + reach - y1), (x0 - x + reach, x + reach - x1), (0, 0))
     around = np.pad(picture[y0:y1, x0:x1], beyond, "edge")  # not mirrored: half a face must not become a whole one
-    turned = Image.fromarray(around).rotate(crop.roll, Image.Resampling.BICUBIC)
-    start = reach - side // 2
-    return np.asarray(turned)[start : start + side, start : start + side].copy()  # without what surrounds it
+    cos, sin = (round(f(math.radians(crop.roll)), 15) for f in (math.cos, math.sin))
+    start = -(side // 2)  # from the centre, about which the square is turned
+    turn = (cos, -sin, (cos - sin) * start + reach, sin, cos, (cos + sin) * start + reach)
+    turned = Image.fromarray(around).transform((side, side), Image.Transform.AFFINE, turn, Image.Resampling.BICUBIC)
+    return np.array(turned)
 
 
 def resample(crop: np.ndarray, size: int) -> np.ndarray:
