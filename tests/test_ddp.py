@@ -43,11 +43,11 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def train_tiny(data: Path, out: Path, **settings: Any) -> Path | None:
+def train_tiny(data: Path, out: Path, resume: bool = False, **settings: Any) -> Path | None:
     """What each process does."""
     NETWORKS["tiny"] = Tiny
     os.environ["REALFACE_CACHE"] = str(out / "cache")
-    return train(data, make_config(SETTINGS | settings), out / "run", resume=(out / "run").exists())
+    return train(data, make_config(SETTINGS | settings), out / "run", resume=resume)
 
 
 def train_both(data: Path, out: Path) -> tuple[int, int, int]:
@@ -88,7 +88,7 @@ def metrics(out: Path) -> list[list[float]]:
 def test_two_processes_come_to_what_one_comes_to(tiny: None, data: Path, tmp_path: Path) -> None:
     assert launch(partial(train_both, data, tmp_path / "two"), 2) == (0, 2, 1)
     with mock.patch("realface.training.train.finish"):
-        assert launch(partial(train_both, data, tmp_path / "one"), 1) == (0, 1, 1)
+        assert train_both(data, tmp_path / "one") == (0, 1, 1)
     for name in ("whole", "frozen"):
         one, two = (tmp_path / count / name for count in ("one", "two"))
         assert np.array(metrics(two)) == pytest.approx(np.array(metrics(one)), abs=2e-5)
@@ -104,7 +104,7 @@ def test_a_process_that_dies_ends_the_run_and_another_goes_on_with_it(tiny: None
         launch(partial(die, data, tmp_path), 2)
     assert len(metrics(tmp_path)) == 1
     with mock.patch("realface.training.train.finish"):
-        train_tiny(data, tmp_path, batch_size=31)
+        train_tiny(data, tmp_path, resume=True, batch_size=31)
     assert [row[0] for row in metrics(tmp_path)] == [0, 1, 2, 3]
 
 
