@@ -147,7 +147,7 @@ def load_views(whole_run: Path, native_run: Path) -> tuple[Config, TwoViews]:
 def both_views(
     splits: dict[str, held_out.Rows], heads: Iterable[held_out.Head], network: TwoViews, config: Config
 ) -> dict[str, Views]:
-    """What both views say of the train and the valid split.
+    """What both views say of the train and the valid split, as they are and after one random history.
 
     Args:
         splits: their features, see `held_out.read`.
@@ -156,15 +156,18 @@ def both_views(
         network: both trained views.
         config: of the whole-face view.
     """
+    judged = {name: rows.views[:2] for name, rows in splits.items()}
     with torch.inference_mode():
-        whole = {name: [network.whole.classify(view).numpy() for view in rows.views] for name, rows in splits.items()}
-        novelty = {name: [network.whole.novelty(view).numpy() for view in rows.views] for name, rows in splits.items()}
+        whole = {name: [network.whole.classify(view).numpy() for view in of_split] for name, of_split in judged.items()}
+        novelty = {
+            name: [network.whole.novelty(view).numpy() for view in of_split] for name, of_split in judged.items()
+        }
     standardised = held_out.standardised(splits)
     unseen = {name: [logits.copy() for logits in of_views] for name, of_views in whole.items()}
     for sources, head in heads:
         for name, rows in standardised.items():
             chosen = np.isin(rows.sources, sources)
-            for logits, features in zip(unseen[name], rows.views, strict=True):
+            for logits, features in zip(unseen[name], rows.views[:2], strict=True):
                 logits[chosen] = held_out.scores(head, features[torch.from_numpy(chosen)])
     found = {}
     for name, rows in splits.items():

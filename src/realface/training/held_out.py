@@ -46,13 +46,14 @@ class Rows:
 
 
 def read(data: Path, trunk: Network, config: Config) -> dict[str, Rows]:
-    """The train and valid split, as they are and after one random history: the features `realface train` caches."""
+    """The train split in `config.views` versions, the valid split as it is and after one random history: the features
+    `realface train` caches."""
     splits = read_splits(data)
     found = {}
     for split in ("train", "valid"):
         samples = splits[split]
         lines = fingerprints(samples)
-        tables = cached_views(trunk, samples, lines, config, (0, 1))
+        tables = cached_views(trunk, samples, lines, config, range(max(config.views, 2) if split == "train" else 2))
         found[split] = Rows(samples, [torch.from_numpy(table.astype(np.float32)) for table in tables], lines)
     return found
 
