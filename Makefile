@@ -35,9 +35,11 @@ fast: $(VENV)/.test  ## Train `fast` again, taught by runs/best, into runs/fast
 
 figures: $(VENV)/.test  ## Measure again every figure of the README and the model card (DATA=…)
 	$(BIN)/python scripts/figures.py measure $(DATA)
+	$(BIN)/python scripts/audited.py $(DATA)
 	$(BIN)/python scripts/leave_one_out.py $(DATA) --folds 6
 	$(BIN)/python scripts/ablate_head.py $(DATA)
 	$(BIN)/python scripts/five_networks.py $(DATA) --minutes 2
+	$(BIN)/python scripts/faster.py $(DATA) --every 4
 	$(BIN)/realface evaluate $(DATA) --detector fast --detector best --every 4 --out runs/report
 	$(BIN)/python scripts/cascade.py runs/report
 	$(BIN)/python benchmarks/faces.py $(DATA)

@@ -31,6 +31,7 @@ DOCUMENTS = (
     "README.md",
     "MODEL_CARD.md",
     "docs/data-card.md",
+    "docs/data.md",
     "docs/experiments.md",
     "docs/networks.md",
     "docs/faces.md",
@@ -162,6 +163,29 @@ def speed() -> str:
     return "\n".join([*lines, "", f"`{result['command']}` on {result['machine']}; {versions}."])
 
 
+def faster() -> str:
+    """What would make `fast` faster, what it gains, and what it changes."""
+    got = json.loads((RESULTS / "faster.json").read_text())
+    lines = [
+        "| way | network, times as fast | `check` ms | times as fast | AUC | accuracy | other verdicts | other crops |",
+        f"|---|{'--:|' * 7}",
+    ]
+    for name, row in got["rows"].items():
+        both = [row[how] for how in ("clean", "degraded")]
+        cells = [f"{row['network_times']:.2f}", f"{row['check_ms']:.0f}", f"{row['check_times']:.2f}"]
+        cells += [" / ".join(f"{way['auc']:.3f}" for way in both), " / ".join(percent(way["accuracy"]) for way in both)]
+        cells += [" / ".join(percent(way["changed"] / way["pictures"]) for way in both), str(row["crops_changed"])]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    lines += ["", "| large JPEG files | at half, of | ms | AUC | accuracy | other verdicts |", f"|---|{'--:|' * 5}"]
+    for name, row in got["large"].items():
+        was, now = row["today"], row["clean"]
+        cells = [f"{row['decoded_at_half']}, {now['pictures']}", f"{row['ms']:.0f}, today {row['ms_today']:.0f}"]
+        cells += [f"{now['auc']:.3f}, today {was['auc']:.3f}"]
+        cells += [f"{percent(now['accuracy'])}, today {percent(was['accuracy'])}", f"{now['changed']}"]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join([*lines, "", f"`{got['command']}` on {got['machine']}; commit {got['commit']}."])
+
+
 def install() -> str:
     """What installing the using half costs."""
     got = json.loads((RESULTS / "install.json").read_text())
@@ -180,6 +204,16 @@ def counted() -> str:
     lines += [f"| {name} | {' | '.join(str(row[head] or '') for head in heads)} |" for name, row in sources.items()]
     total = [f"{sum(row[head] for row in sources.values()):,}" for head in heads]
     return "\n".join([*lines, f"| all | {' | '.join(total)} |"])
+
+
+def shortcuts() -> str:
+    """What facts about the files give away of the label, over all pictures and within sources."""
+    got = json.loads((RESULTS / "audit.json").read_text())["auc"]
+    sources = ["all", *sorted({source for row in got.values() for source in row} - {"all"})]
+    lines = [f"| AUC of | {' | '.join(sources)} |", f"|---|{'--:|' * len(sources)}"]
+    for fact, row in got.items():
+        lines.append(f"| {fact} | {' | '.join(f'{row[source]:.2f}' if source in row else '-' for source in sources)} |")
+    return "\n".join(lines)
 
 
 def found() -> str:
@@ -312,8 +346,10 @@ TABLES = {
     "by-source": by_source,
     "laundering": laundering,
     "speed": speed,
+    "faster": faster,
     "install": install,
     "data": counted,
+    "shortcuts": shortcuts,
     "found": found,
     "three-ways": three_ways,
     "heatmap": heatmap,

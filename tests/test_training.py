@@ -3,6 +3,7 @@
 import csv
 from dataclasses import replace
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -51,6 +52,13 @@ def metrics(run: Path) -> list[dict[str, str]]:
     """The rows of metrics.csv, without the time they took."""
     with (run / "metrics.csv").open(newline="") as file:
         return [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(file)]
+
+
+def test_a_run_learns_the_same_whether_its_features_are_there_or_not(tiny: None, faces: Path, tmp_path: Path) -> None:
+    for name in ("computes", "finds"):
+        with mock.patch("realface.training.train.finish"):
+            train(faces, make_config({"network": "tiny", "freeze": True, "dropout": 0.5}), tmp_path / name)
+    assert metrics(tmp_path / "computes") == metrics(tmp_path / "finds")
 
 
 @pytest.mark.parametrize("freeze", [False, True])

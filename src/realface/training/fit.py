@@ -221,6 +221,7 @@ def fit(task: Task, run: Path, *, resume: bool, quiet: bool = False) -> bool:
     if not (resume and finished.exists()):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Lightning's advice on workers and folders
+            task.train()  # Lightning leaves it as it is, and whoever computed features has set it to eval
             try:
                 trainer.fit(task, ckpt_path=last if resume and last.exists() else None, weights_only=False)
             except (KeyboardInterrupt, SystemExit):
