@@ -53,7 +53,7 @@ class Config:
     seed: int = 0
     pretrained: bool = True
     freeze: bool = False
-    views: int = 2
+    views: int = 3
     degradations: float = 1.0
     balance: str = "source"
     epochs: int = 30
