@@ -192,7 +192,8 @@ def install() -> str:
     return (
         f"`pip install .` puts {got['installed_megabytes']:.0f} MB on the disk; a cold\n`realface check photo.jpg`, "
         f"from command to answer, takes {got['cold_check_seconds']:.1f} s (importing NumPy alone "
-        f"{got['import_numpy_seconds']:.1f} s; `{got['command']}`, {got['machine']})."
+        f"{got['import_numpy_seconds']:.1f} s, TensorFlow and the notebook's model {got['keras_load_seconds']:.1f} s; "
+        f"`{got['command']}`, {got['machine']})."
     )
 
 
