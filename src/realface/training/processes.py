@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -17,6 +18,9 @@ import torch
 
 from .. import errors
 from ..errors import ConfigError, RealfaceError
+
+SEEN = 5.0
+"""Seconds within which whoever started the processes has seen that one of them ended; then all are ended."""
 
 T = TypeVar("T")
 
@@ -88,6 +92,9 @@ def _process(function: Callable[[], T]) -> T:
     store = torch.distributed.TCPStore(*address) if nodes > 1 else None  # type: ignore[attr-defined]
     try:
         made = function()
+    except RuntimeError:  # perhaps only of another's end, from which it was cut off: that is to be seen first
+        time.sleep(SEEN)
+        raise
     finally:
         if store and not rank:
             store.set("over", "")
