@@ -209,12 +209,12 @@ def main() -> None:
         parts = {"rate": options.images, "memory": options.memory[-1], "kills": options.kills, "ray": options.ray}
         for part, do in {"rate": rate, "memory": memory, "kills": kills, "ray": cluster}.items():
             if parts[part]:
-                before[part] = {"command": f"python {shlex.join(sys.argv)}", **do(folder, files, options)}
+                asked = {"command": f"python {shlex.join(sys.argv)}", "detector": Path(options.detector).stem}
+                before[part] = asked | do(folder, files, options)
                 print(f"{part}: {json.dumps(before[part])}", file=sys.stderr)
     result = {
         "machine": f"{platform.machine()}, {CORES} cores",
         "versions": {"realface": __version__, "onnxruntime": onnxruntime.__version__},
-        "detector": options.detector,
         **{part: before[part] for part in ("rate", "memory", "kills", "ray") if part in before},
     }
     options.out.parent.mkdir(parents=True, exist_ok=True)
