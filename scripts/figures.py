@@ -36,6 +36,7 @@ DOCUMENTS = (
     "docs/networks.md",
     "docs/faces.md",
     "docs/scan.md",
+    "docs/service.md",
     "docs/speed.md",
 )
 
