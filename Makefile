@@ -37,7 +37,7 @@ figures: $(VENV)/.test  ## Measure again every figure of the README and the mode
 	$(BIN)/python scripts/figures.py measure $(DATA)
 	$(BIN)/python scripts/audited.py $(DATA)
 	$(BIN)/python scripts/leave_one_out.py $(DATA) --folds 6
-	$(BIN)/python scripts/ablate_head.py $(DATA)
+	$(BIN)/python scripts/ablate.py $(DATA)
 	$(BIN)/python scripts/five_networks.py $(DATA) --minutes 2
 	$(BIN)/python scripts/faster.py $(DATA) --every 4
 	$(BIN)/realface evaluate $(DATA) --detector fast --detector best --every 4 --out runs/report

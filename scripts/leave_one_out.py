@@ -41,12 +41,12 @@ class Unseen:
 
     rows: list[tuple[str, int, int, float, bool]] = field(default_factory=list)
 
-    def add(self, views: dict[str, Views], score: Score, left_out: list[str]) -> None:
-        valid = views["valid"]
-        others = ~np.isin([s.source for s in valid.samples], left_out) & (valid.labels == 0)
+    def add(self, splits: dict[str, held_out.Rows], score: Score, left_out: list[str]) -> None:
+        valid = splits["valid"]
+        others = ~np.isin(valid.sources, left_out) & (valid.labels == 0)
         reals = np.concatenate([score("valid", version)[others] for version in (0, 1)])
         accused_from = np.nanquantile(reals, 1 - ACCUSED_AT)
-        for split, of_split in views.items():
+        for split, of_split in splits.items():
             for version in (0, 1):
                 for sample, logit in zip(of_split.samples, score(split, version), strict=True):
                     if sample.source in left_out and not np.isnan(logit):
@@ -86,7 +86,7 @@ def means(sources: dict[str, Result]) -> dict[str, float]:
 
 def scores_of(views: dict[str, Views], features: dict[str, held_out.Rows], head: held_out.Head) -> dict[str, Score]:
     """How each view and their fusion score pictures, none having seen the sources left out."""
-    left_out, weights = head
+    left_out, trained = head
 
     def without(of_split: Views) -> Views:
         return of_split.rows([i for i, sample in enumerate(of_split.samples) if sample.source not in left_out])
@@ -94,13 +94,13 @@ def scores_of(views: dict[str, Views], features: dict[str, held_out.Rows], head:
     slopes, bias = fit_fusion(without(views["valid"]))
 
     def whole(split: str, version: int) -> np.ndarray:
-        return held_out.scores(weights, features[split].views[version])
+        return held_out.scores(trained, features[split].views[version])
 
     def native(split: str, version: int) -> np.ndarray:
-        return views[split].native[version].each.mean(1)
+        return np.asarray(views[split].native[version].each.mean(1))
 
     def fused(split: str, version: int) -> np.ndarray:
-        return views[split].inputs(version, whole(split, version)) @ slopes + bias
+        return np.asarray(views[split].inputs(version, whole(split, version)) @ slopes + bias)
 
     return {"whole": whole, "native": native, "fused": fused}
 
@@ -111,25 +111,22 @@ def main() -> None:
     parser.add_argument("--whole", type=Path, default=Path("runs/whole"))
     parser.add_argument("--native", type=Path, default=Path("runs/native"))
     parser.add_argument("--folds", type=int, default=6)
-    parser.add_argument("--l2", type=float, default=held_out.L2)
     parser.add_argument("--out", type=Path, default=Path("results/leave-one-out.json"))
     options = parser.parse_args()
     config, network = load_views(options.whole, options.native)
-    raw = held_out.read(options.data, network.whole, config)
-    features = held_out.standardised(raw)
-    heads = list(held_out.folds(features["train"], options.folds, options.l2))
-    views = both_views(raw, heads, network, config)
+    features = held_out.read(options.data, network.whole, config)
+    heads = list(held_out.folds(features, options.folds, network.whole, config))
+    views = both_views(features, heads, network, config)
     known = known_to(options.native, views["train"].samples)
     unseen = {name: Unseen() for name in VIEWS}
     for head in heads:
         for name, score in scores_of(views, features, head).items():
-            unseen[name].add(views, score, head[0])
+            unseen[name].add(features, score, head[0])
         print(f"left out: {', '.join(head[0])}", flush=True)
     found = {name: of_view.shares() for name, of_view in unseen.items()}
     result = {
-        "command": f"python scripts/leave_one_out.py DATA --folds {options.folds} --l2 {options.l2}",
+        "command": f"python scripts/leave_one_out.py DATA --folds {options.folds}",
         "folds": options.folds,
-        "l2": options.l2,
         "known_to_native": sorted(known),
         "mean": {name: means(sources) for name, sources in found.items()},
         "sources": found,

@@ -252,17 +252,8 @@ class TestFuse:
         """The same runs, but the head has learned to tell bright from dark."""
         config, network = fuse_module.load_views(*runs)
         features = held_out.read(data, network.whole, config)
-        every = torch.cat(features["train"].views)
-        every = every[~every[:, 0].isnan()]
-        train = held_out.standardised(features)["train"]
-        head = held_out.fit(train.where(~train.views[0][:, 0].isnan().numpy()))
-        state = {
-            "head.0.running_mean": every.mean(0),
-            "head.0.running_var": every.var(0),
-            "head.0.num_batches_tracked": torch.tensor(1),
-            "head.2.weight": head[None, :-1],
-            "head.2.bias": head[-1:],
-        }
+        whole = held_out.fit(network.whole, features["train"], features["valid"], config)
+        state = {name: value for name, value in whole.state_dict().items() if name.startswith("head.")}
         shutil.rmtree(runs[0])
         write_run(runs[0], {"network": "clip-b16"}, state)
         return runs
@@ -350,7 +341,7 @@ class TestFuse:
                 splits["valid"].samples[row] = replace(sample, source="new")
         nothing = Native(np.zeros((0, 9)), np.zeros(0), np.zeros(0, bool))
         monkeypatch.setattr(fuse_module, "native_view", lambda *_: nothing)
-        heads = held_out.folds(held_out.standardised(splits)["train"], 4)
+        heads = held_out.folds(splits, 4, network.whole, config)
         valid = fuse_module.both_views(splits, heads, network, config)["valid"]
         for unseen, whole in zip(valid.unseen, valid.whole, strict=True):
             assert (unseen == whole).tolist() == [sample.source == "new" for sample in valid.samples]

@@ -1,16 +1,22 @@
 """Heads fitted without some sources."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 
 from realface.data import Sample
 from realface.errors import DataError
+from realface.networks import build
+from realface.networks.base import Network
+from realface.networks.clip import ClipB16
 from realface.training import held_out
+from realface.training.config import Config, make_config
 from realface.training.held_out import Rows
+
+CONFIG = make_config({"epochs": 6, "batch_size": 16, "learning_rate": 3e-3})
 
 
 def rows(sources: str, labels: list[int], *tables: np.ndarray) -> Rows:
@@ -22,70 +28,75 @@ def rows(sources: str, labels: list[int], *tables: np.ndarray) -> Rows:
 
 class TestHeldOut:
     @pytest.fixture
-    def four(self, rng: np.random.Generator) -> Rows:
-        """Two sources of real and two of fake pictures, in two views, apart in the first of three features."""
-        sources, labels = "aabbccdd" * 10, [0, 0, 0, 0, 1, 1, 1, 1] * 10
-        tables = rng.normal(0, 0.5, (2, 80, 3))
-        tables[..., 0] += 4 * np.array(labels) - 2
-        return rows(sources, labels, *tables)
+    def network(self, small_trunks: None) -> Network:
+        return build("clip-b16", seed=0)
 
-    def test_a_head_separates_what_can_be_separated(self, four: Rows) -> None:
-        head = held_out.fit(four)
-        assert head.shape == (4,)
-        for view in four.views:
-            assert ((held_out.scores(head, view) > 0) == four.labels).all()
-        assert held_out.scores(head, torch.tensor([[0.0, 0, 0]]))[0] == pytest.approx(float(head[-1]))
-        assert held_out.fit(four, l2=1.0)[:-1].norm() < head[:-1].norm() / 2
+    @pytest.fixture
+    def four(self, network: ClipB16) -> dict[str, Rows]:
+        """Two sources of real and two of fake pictures, in three views, apart in a hundred of their features."""
+        size, found = network.head[0].num_features, {}
+        for name, count, rng in (("train", 10, np.random.default_rng(0)), ("valid", 4, np.random.default_rng(1))):
+            labels = [0, 0, 0, 0, 1, 1, 1, 1] * count
+            tables = rng.normal(0, 0.5, (3, len(labels), size))
+            tables[..., :100] += 4 * np.array(labels)[:, None] - 2
+            found[name] = rows("aabbccdd" * count, labels, *tables)
+        return found
 
-    def test_classes_weigh_the_same(self) -> None:
-        uneven = rows("a" * 9 + "b", [0] * 9 + [1], np.zeros((10, 1)))
-        assert held_out.fit(uneven).abs().max() < 1e-3
+    def test_a_head_separates_what_can_be_separated(self, four: dict[str, Rows], network: Network) -> None:
+        before = {name: value.clone() for name, value in network.state_dict().items()}
+        trained = held_out.fit(network, four["train"], four["valid"], CONFIG)
+        for view in four["valid"].views:
+            assert ((held_out.scores(trained, view) > 0) == four["valid"].labels).all()
+        assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
 
-    def test_a_head_can_be_kept_from_telling_sources_of_a_class_apart(self, four: Rows) -> None:
-        def apart(head: Tensor) -> float:
-            means = {s: np.mean(held_out.scores(head, four.views[0])[four.sources == s]) for s in "ab"}
-            return abs(float(means["a"] - means["b"]))
+    def test_it_is_the_same_whatever_the_head_of_the_network_has_seen(
+        self, four: dict[str, Rows], network: ClipB16
+    ) -> None:
+        fresh = held_out.fit(network, four["train"], four["valid"], CONFIG)
+        with torch.no_grad():
+            for value in network.head.state_dict().values():
+                value.fill_(7)
+        again = held_out.fit(network, four["train"], four["valid"], CONFIG)
+        assert all(torch.equal(value, again.state_dict()[name]) for name, value in fresh.state_dict().items())
 
-        four.views[:] = [
-            view + torch.tensor(four.sources == "a")[:, None] * torch.tensor([-1.5, 0, 0]) for view in four.views
-        ]
-        assert apart(held_out.fit(four, spread=1.0)) < apart(held_out.fit(four)) / 2
+    def test_it_learns_from_as_many_views_as_training_does(self, four: dict[str, Rows], network: Network) -> None:
+        wrong = four["train"].views[2]
+        wrong[:] = -wrong
+        right, less = (
+            held_out.fit(network, four["train"], four["valid"], replace(CONFIG, views=views)) for views in (2, 3)
+        )
+        apart = [np.abs(held_out.scores(trained, four["valid"].views[0])).mean() for trained in (right, less)]
+        assert apart[0] > 1.5 * apart[1]
 
-    def test_folds_leave_out_what_they_say(self, four: Rows) -> None:
-        found = list(held_out.folds(four, 2))
+    def test_folds_leave_out_what_they_say(
+        self, four: dict[str, Rows], network: Network, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        given: list[tuple[set[str], set[str]]] = []
+
+        def fit(_: Network, train: Rows, valid: Rows, config: Config) -> Network:
+            given.append(({*train.sources}, {*valid.sources}))
+            return network
+
+        monkeypatch.setattr(held_out, "fit", fit)
+        found = list(held_out.folds(four, 2, network, CONFIG))
         assert [sources for sources, _ in found] == [["a", "c"], ["b", "d"]]
-        for sources, head in found:
-            others = four.where(~np.isin(four.sources, sources))
-            assert not {*others.sources} & {*sources}
-            assert torch.equal(head, held_out.fit(others))
-            assert not torch.equal(head, held_out.fit(four))
+        assert given == [({"b", "d"}, {"b", "d"}), ({"a", "c"}, {"a", "c"})]
+        for count in (0, 4, 6):
+            alone = held_out.folds(four, count, network, CONFIG)
+            assert [sources for sources, _ in alone] == [["a"], ["b"], ["c"], ["d"]]
 
-    @pytest.mark.parametrize("count", [0, 4, 6])
-    def test_at_most_every_source_is_left_out_by_itself(self, four: Rows, count: int) -> None:
-        assert [sources for sources, _ in held_out.folds(four, count)] == [["a"], ["b"], ["c"], ["d"]]
-
-    def test_pictures_without_a_face_are_not_learned_from(self, four: Rows) -> None:
-        for view in four.views:
+    def test_pictures_without_a_face_are_not_learned_from(self, four: dict[str, Rows], network: Network) -> None:
+        for view in four["train"].views:
             view[5] = np.nan
-        for sources, head in held_out.folds(four, 2):
-            assert head.isfinite().all()
-            fine = ~np.isin(four.sources, sources) & (np.arange(80) != 5)
-            assert torch.equal(head, held_out.fit(four.where(fine)))
+        trained = held_out.fit(network, four["train"], four["valid"], CONFIG)
+        assert np.isfinite(held_out.scores(trained, four["valid"].views[0])).all()
 
     @pytest.mark.parametrize(("sources", "labels"), [("aaaa", [0, 1, 0, 1]), ("aabb", [0, 0, 1, 1])])
-    def test_too_few_sources_are_an_error(self, sources: str, labels: list[int]) -> None:
-        with pytest.raises(DataError, match="without a"):
-            list(held_out.folds(rows(sources, labels, np.eye(4)), 6))
-
-    def test_features_are_standardised_by_those_of_training(self, four: Rows) -> None:
-        four.views[1][3] = np.nan
-        other = rows("x", [0], np.full((1, 3), 7.0), np.full((1, 3), 7.0))
-        raw = torch.cat(four.views)
-        raw = raw[~raw[:, 0].isnan()]
-        got = held_out.standardised({"train": four, "valid": other})
-        every = torch.cat(got["train"].views)
-        assert every[83].isnan().all()
-        every = every[~every[:, 0].isnan()]
-        assert every.mean(0).abs().max() < 1e-5
-        assert (every.std(0) - 1).abs().max() < 1e-3
-        assert torch.allclose(got["valid"].views[0], (7 - raw.mean(0)) / raw.std(0), atol=1e-3)
+    @pytest.mark.parametrize("split", ["train", "valid"])
+    def test_too_few_sources_are_an_error(
+        self, sources: str, labels: list[int], split: str, four: dict[str, Rows], network: Network
+    ) -> None:
+        four["train"] = rows("aabb", [0, 1, 0, 1], np.eye(4)) if split == "valid" else four["train"]
+        four[split] = rows(sources, labels, np.eye(4))
+        with pytest.raises(DataError, match=f"without a.*{split}"):
+            list(held_out.folds(four, 6, network, CONFIG))

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from realface.errors import ConfigError, WeightsError
 from realface.networks import NETWORKS, build, clip, describe, multiply_adds, pretrained
 from realface.networks.base import Network
-from realface.networks.clip import round_to_int4
+from realface.networks.clip import ClipB16, round_to_int4
 from realface.networks.efficientnet import CLASSES, WIDTH, EfficientNetLite0
 from realface.networks.trace import noise_residuals
 from realface.networks.two_stream import cosine_filters
@@ -267,3 +267,18 @@ def test_round_to_int4_keeps_sixteen_levels_and_repeats_itself() -> None:
     error = (rounded - weight).view(-1, 32).abs()
     assert (error <= scales[:, None] * 1.0001).all()  # half a level; a whole one where the range is cut at one end
     torch.testing.assert_close(runs.abs().amax(1), weight.view(-1, 32).abs().amax(1))  # the largest is kept
+
+
+def test_the_head_of_clip_is_explained_by_how_it_changes(small_trunks: None) -> None:
+    network = build("clip-b16", seed=0).eval()
+    assert isinstance(network, ClipB16)
+    norm = network.head[0]
+    assert isinstance(norm, nn.BatchNorm1d)
+    assert norm.running_var is not None
+    generator = torch.Generator().manual_seed(1)
+    norm.running_var.uniform_(0.5, 2, generator=generator)
+    features = torch.randn(3, len(norm.running_var), generator=generator).requires_grad_()
+    network.classify(features).sum().backward()
+    assert features.grad is not None
+    assert torch.allclose(network._slopes(features), features.grad, atol=1e-6)
+    assert not torch.allclose(features.grad[0], features.grad[1], atol=1e-3), "each turns on other hidden units"

@@ -16,7 +16,7 @@ MAX_PARTS = 200_000
 OPERATORS = frozenset(
     """
     Abs Add AveragePool BatchNormalization Cast Clip Concat Constant Conv Div Erf Exp Expand Flatten
-    Gather GatherND Gemm GlobalAveragePool HardSigmoid HardSwish Identity LayerNormalization LeakyRelu
+    Gather GatherND Gemm GlobalAveragePool Greater HardSigmoid HardSwish Identity LayerNormalization LeakyRelu
     Log MatMul Max MaxPool Min Mul Neg Pad Pow Range Reciprocal ReduceMax ReduceMean ReduceSum Relu
     Reshape Shape Sigmoid Slice Softmax Split Sqrt Squeeze Sub Sum Tanh Transpose Unsqueeze Where
     """.split()  # noqa: SIM905

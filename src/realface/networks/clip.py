@@ -1,4 +1,4 @@
-"""The first eight blocks of CLIP's ViT-B/16 image tower, and a small head on blocks 5 to 7.
+"""The first eight blocks of CLIP's ViT-B/16 image tower, and a head of one hidden layer on blocks 5 to 7.
 
 Radford et al. 2021, "Learning Transferable Visual Models From Natural Language Supervision"; that features of
 CLIP's middle blocks separate real from generated pictures better than its last ones: Koutlis and Papadopoulos
@@ -17,6 +17,7 @@ from .pretrained import clip_image_tower
 
 WIDTH, HEADS, PATCH, BLOCKS = 768, 12, 16, 8
 TAPPED = (5, 6, 7)
+HIDDEN = 128
 INT4_BLOCK = 32
 
 
@@ -46,7 +47,7 @@ class Block(nn.Module):
 
 
 class ClipB16(Network):
-    """CLIP ViT-B/16, blocks 0 to 7; class token, mean and deviation of the patches of blocks 5, 6, 7; a linear head."""
+    """CLIP ViT-B/16, blocks 0 to 7; class token, mean and deviation of the patches of blocks 5, 6, 7; a small head."""
 
     input_size: ClassVar[int] = 224
     mean = (0.48145466, 0.4578275, 0.40821073)
@@ -54,7 +55,14 @@ class ClipB16(Network):
     explains = True
     measures_novelty = True
     pretrained = True
-    defaults: ClassVar[dict[str, Any]] = {"freeze": True, "batch_size": 128, "epochs": 60, "patience": 15}
+    defaults: ClassVar[dict[str, Any]] = {
+        "freeze": True,
+        "batch_size": 128,
+        "epochs": 30,
+        "patience": 0,
+        "learning_rate": 5e-4,
+        "weight_decay": 0.1,
+    }
 
     def __init__(self) -> None:
         super().__init__()
@@ -65,8 +73,15 @@ class ClipB16(Network):
         self.norm = nn.LayerNorm(WIDTH)
         self.blocks = nn.ModuleList(Block() for _ in range(BLOCKS))
         size = 3 * WIDTH * len(TAPPED)
-        # Without affine parameters this is plain standardisation, by statistics of the training features.
-        self.head = nn.Sequential(nn.BatchNorm1d(size, affine=False), nn.Dropout(0.2), nn.Linear(size, 1))
+        # Without affine parameters this is plain standardisation, by mean and variance over all batches of training.
+        self.head = nn.Sequential(
+            nn.BatchNorm1d(size, affine=False, momentum=None),
+            nn.Dropout(0.3),
+            nn.Linear(size, HIDDEN),
+            nn.ReLU(),
+            nn.Dropout(0.5),
+            nn.Linear(HIDDEN, 1),
+        )
         self._round_weights()
 
     def tapped(self, pixels: Tensor) -> list[Tensor]:
@@ -87,9 +102,10 @@ class ClipB16(Network):
     def explain(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """Logits and their exact sum over the 14 x 14 patches, (N, 14, 14).
 
-        A class activation map (Zhou et al. 2016, "Learning Deep Features for Discriminative Localization"): the head is
-        linear, a mean is a sum over patches, and so is a deviation, as variance over deviation. What the class token
-        and the bias add has no place in the picture and is spread evenly.
+        A class activation map (Zhou et al. 2016, "Learning Deep Features for Discriminative Localization"): for the
+        hidden units that a picture turns on the head is linear, a mean is a sum over patches, and so is a deviation, as
+        variance over deviation. What the class token and the biases add has no place in the picture and is spread
+        evenly.
         """
         logits, cells, _ = self.judge(pixels, None)
         return logits, cells
@@ -100,21 +116,29 @@ class ClipB16(Network):
         tapped = self.tapped(pixels)
         features = pooled(tapped)
         logits = self.classify(features)
-        norm, linear = self.head[0], self.head[2]
-        assert isinstance(norm, nn.BatchNorm1d)
-        assert isinstance(linear, nn.Linear)
-        assert norm.running_var is not None
-        slopes = linear.weight[0] / (norm.running_var + norm.eps).sqrt()  # (6912,)
-        cells = torch.zeros_like(tapped[0][:, 1:, 0])  # (N, 196)
-        for tokens, of_block in zip(tapped, slopes.view(len(TAPPED), 3, WIDTH), strict=True):
+        slopes = self._slopes(features).view(-1, len(TAPPED), 3, WIDTH, 1)
+        cells = torch.zeros_like(tapped[0][:, 1:, :1])  # (N, 196, 1)
+        for block, tokens in enumerate(tapped):
             patches = tokens[:, 1:]
             centred = patches - patches.mean(1, keepdim=True)
             deviation = (centred.square().mean(1, keepdim=True) + 1e-8).sqrt()
-            cells = cells + patches @ of_block[1] + (centred.square() / deviation) @ of_block[2]
-        cells = cells / cells.shape[1]
+            cells = cells + patches @ slopes[:, block, 1] + (centred.square() / deviation) @ slopes[:, block, 2]
+        cells = cells.squeeze(2) / cells.shape[1]
         cells = cells + (logits - cells.sum(1)).unsqueeze(1) / cells.shape[1]
         grid = self.input_size // PATCH
         return logits, cells.view(-1, grid, grid), self.novelty(features)
+
+    def _slopes(self, features: Tensor) -> Tensor:
+        """How the logits change with (N, 6912) features, (N, 6912), the head being linear around each."""
+        norm, first, last = self.head[0], self.head[2], self.head[5]
+        assert isinstance(norm, nn.BatchNorm1d)
+        assert isinstance(first, nn.Linear)
+        assert isinstance(last, nn.Linear)
+        assert norm.running_var is not None
+        on = (first(norm(features)) > 0).float()
+        nothing = torch.zeros(1, device=features.device)
+        # Not `@`: the weights are then one constant of the file, beside those of `first` and not in 4 bits.
+        return torch.addmm(nothing, on * last.weight, first.weight) / (norm.running_var + norm.eps).sqrt()
 
     def novelty(self, features: Tensor) -> Tensor:
         """How unlike the training pictures (N, 6912) features are, (N,): their mean squared deviation, of which that of

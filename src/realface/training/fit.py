@@ -2,6 +2,7 @@
 
 import csv
 import logging
+import tempfile
 import time
 import warnings
 from pathlib import Path
@@ -165,6 +166,18 @@ class _Journal(pl.Callback):
         text = f"epoch {row[0] + 1}: validation loss {row[2]:.4f}, AUC {row[3]:.4f}"
         self.progress.update(self.task, description=text)
         self.progress.console.print(text)
+
+
+def fit_aside(task: Task) -> None:
+    """Train, showing and keeping nothing but the weights in `task`.
+
+    Raises:
+        KeyboardInterrupt: training was interrupted.
+        DataError, ConfigError: as `fit`.
+    """
+    with tempfile.TemporaryDirectory() as run:
+        if not fit(task, Path(run), resume=False, quiet=True):
+            raise KeyboardInterrupt
 
 
 def fit(task: Task, run: Path, *, resume: bool, quiet: bool = False) -> bool:

@@ -114,7 +114,7 @@ def fuse(data: Path, whole_run: Path, native_run: Path, out: Path) -> Path:
         raise DataError(f"{out} holds something already; choose another --out")
     config, network = load_views(whole_run, native_run)
     features = held_out.read(data, network.whole, config)
-    heads = held_out.folds(held_out.standardised(features)["train"], FOLDS)
+    heads = held_out.folds(features, FOLDS, network.whole, config)
     views = both_views(features, heads, network, config)
     weight, bias = fit_fusion(views["valid"])
     with torch.no_grad():
@@ -157,15 +157,14 @@ def both_views(
         config: of the whole-face view.
     """
     judged = {name: rows.views[:2] for name, rows in splits.items()}
+    whole = {name: [held_out.scores(network.whole, view) for view in views] for name, views in judged.items()}
     with torch.inference_mode():
-        whole = {name: [network.whole.classify(view).numpy() for view in of_split] for name, of_split in judged.items()}
         novelty = {
             name: [network.whole.novelty(view).numpy() for view in of_split] for name, of_split in judged.items()
         }
-    standardised = held_out.standardised(splits)
     unseen = {name: [logits.copy() for logits in of_views] for name, of_views in whole.items()}
     for sources, head in heads:
-        for name, rows in standardised.items():
+        for name, rows in splits.items():
             chosen = np.isin(rows.sources, sources)
             for logits, features in zip(unseen[name], rows.views[:2], strict=True):
                 logits[chosen] = held_out.scores(head, features[torch.from_numpy(chosen)])
@@ -237,13 +236,13 @@ def fit_fusion(valid: Views) -> tuple[np.ndarray, float]:
     samples = [sample for sample, keep in zip(valid.samples, fine, strict=True) if keep]
     scored = [(version, logits[version]) for logits in (valid.whole, valid.unseen) for version in (0, 1)]
     x = np.concatenate([valid.inputs(version, logits)[fine] for version, logits in scored])
-    slopes, bias = _positive_regression(
+    slopes, bias = positive_regression(
         x, np.tile(valid.labels[fine], len(scored)), np.tile(weights(samples, "source"), len(scored))
     )
     return slopes.astype(np.float32), bias
 
 
-def _positive_regression(x: np.ndarray, y: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, float]:
+def positive_regression(x: np.ndarray, y: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, float]:
     """Slopes (K,), none of them negative, and bias of logistic regression: what speaks for fake in a view may be worth
     nothing, but never the opposite. Views that never err get the weights at which the solver sees no slope any more."""
 

@@ -1,12 +1,13 @@
-"""What a linear head says of sources it has never seen: leave some out, fit it to the others."""
+"""What a head says of sources it has never seen: leave some out, train it on the others."""
 
+import copy
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch.nn.functional import binary_cross_entropy_with_logits
+from torch import nn
 
 from ..data import Sample
 from ..data.layouts import fingerprints, read_splits
@@ -14,10 +15,10 @@ from ..errors import DataError
 from ..networks.base import Network
 from .config import Config
 from .features import cached_views
-from .sources import weights
+from .fit import Task, fit_aside
+from .sources import Source
 
-L2 = 0.001
-Head = tuple[list[str], torch.Tensor]  # sources left out, and the head that has not seen them
+Head = tuple[list[str], Network]  # sources left out, and a network whose head has not seen them
 
 
 @dataclass
@@ -35,6 +36,10 @@ class Rows:
         """Those of the pictures for which `keep`, (N,) bool, says so."""
         chosen = torch.from_numpy(np.flatnonzero(keep))
         return Rows([self.samples[i] for i in chosen.tolist()], [view[chosen] for view in self.views])
+
+    def without(self, sources: list[str]) -> "Rows":
+        """Those of the pictures that are of other sources."""
+        return self.where(~np.isin(self.sources, sources))
 
     @property
     def labels(self) -> np.ndarray:
@@ -58,77 +63,48 @@ def read(data: Path, trunk: Network, config: Config) -> dict[str, Rows]:
     return found
 
 
-def standardised(splits: dict[str, Rows]) -> dict[str, Rows]:
-    """The same, each feature with mean 0 and deviation 1 over the train split."""
-    every = torch.cat(splits["train"].views)
-    every = every[~every[:, 0].isnan()]
-    mean, deviation = every.mean(0), every.std(0) + 1e-6
-    return {
-        name: Rows(rows.samples, [(view - mean) / deviation for view in rows.views]) for name, rows in splits.items()
-    }
+def fit(network: Network, train: Rows, valid: Rows, config: Config) -> Network:
+    """A copy of a network with a frozen trunk, its head trained anew on these pictures, as `realface train` does."""
+    network = copy.deepcopy(network)
+    torch.manual_seed(config.seed)
+    for name, layer in network.named_modules():
+        if name.startswith("head.") and isinstance(layer, nn.Linear | nn.BatchNorm1d):
+            layer.reset_parameters()
+    views = [view.numpy() for view in train.views[: config.views if config.degradations else 1]]
+    task = Task(
+        network,
+        config,
+        Source(train.samples, config.balance, network.input_size, views),
+        Source(valid.samples, config.balance, network.input_size, [valid.views[-1].numpy()]),
+    )
+    fit_aside(task)
+    return network.eval()
 
 
-def fit(rows: Rows, l2: float = L2, spread: float = 0.0) -> torch.Tensor:
-    """(F + 1,) weights and bias of logistic regression on all views, by L-BFGS; classes and sources weigh the same.
-
-    `spread` weighs the variance, over the sources of a class, of their mean score: a head that tells sources of the
-    same class apart has learned the sources (after Krueger et al. 2021, "Out-of-Distribution Generalization via Risk
-    Extrapolation").
-    """
-    inputs = torch.cat(rows.views)
-    labels = torch.from_numpy(rows.labels).float().repeat(len(rows.views))
-    weight = torch.from_numpy(weights(rows.samples, "source")).float().repeat(len(rows.views))
-    means = [
-        torch.stack(
-            [
-                torch.cat(
-                    [view[torch.from_numpy((rows.sources == source) & (rows.labels == label))] for view in rows.views]
-                ).mean(0)
-                for source in sorted(set(rows.sources[rows.labels == label].tolist()))
-            ]
-        )
-        for label in ((0, 1) if spread else ())
-    ]
-    head = torch.zeros(inputs.shape[1] + 1, requires_grad=True)
-    optimizer = torch.optim.LBFGS([head], max_iter=150, history_size=20, line_search_fn="strong_wolfe")
-
-    def loss() -> torch.Tensor:
-        optimizer.zero_grad()
-        value = binary_cross_entropy_with_logits(inputs @ head[:-1] + head[-1], labels, weight)
-        value = value + l2 * head[:-1].square().sum() / 2
-        if means:
-            value = value + spread * sum((of_class @ head[:-1]).var(correction=0) for of_class in means)
-        value.backward()  # type: ignore[no-untyped-call]
-        return value
-
-    optimizer.step(loss)  # type: ignore[no-untyped-call]
-    return head.detach()
+def scores(network: Network, view: torch.Tensor) -> np.ndarray:
+    """(N,) logits of (N, F) features."""
+    with torch.inference_mode():
+        return np.asarray(network.classify(view))
 
 
-def scores(head: torch.Tensor, view: torch.Tensor) -> np.ndarray:
-    """(N,) logits of (N, F) features by a head of `fit`."""
-    return (view @ head[:-1] + head[-1]).numpy()
-
-
-def folds(train: Rows, count: int, l2: float = L2, spread: float = 0.0) -> Iterator[Head]:
-    """Groups of sources left out together, each with the head that has seen all others; 0: every source by itself.
+def folds(splits: dict[str, Rows], count: int, network: Network, config: Config) -> Iterator[Head]:
+    """Groups of sources left out together, each with a head that was trained on all others; 0: every source by itself.
 
     Args:
-        train: standardised features.
+        splits: the features of train and valid.
         count: how many groups, at most one for each source.
-        l2, spread: see `fit`.
+        network, config: see `fit`.
 
     Raises:
         DataError: without one of the groups, pictures of only one class are left.
     """
-    names = sorted(set(train.sources.tolist()))
-    readable = ~torch.isnan(train.views[0][:, 0]).numpy()
+    names = sorted(set(splits["train"].sources.tolist()))
     count = min(count or len(names), len(names))
     for fold in range(count):
         left_out = names[fold::count]
-        others = train.where(readable & ~np.isin(train.sources, left_out))
-        if set(others.labels.tolist()) != {0, 1}:
-            raise DataError(
-                f"without {', '.join(left_out) or 'pictures of no source'} there are not both classes in train"
-            )
-        yield left_out, fit(others, l2, spread)
+        train, valid = (splits[name].without(left_out) for name in ("train", "valid"))
+        for name, rows in {"train": train, "valid": valid}.items():
+            if set(rows.labels.tolist()) != {0, 1}:
+                missing = ", ".join(left_out) or "pictures of no source"
+                raise DataError(f"without {missing} there are not both classes in {name}")
+        yield left_out, fit(network, train, valid, config)

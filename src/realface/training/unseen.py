@@ -5,7 +5,6 @@ trained without its sources, as `realface train` would, and judges all their pic
 """
 
 import copy
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +21,7 @@ from ..networks import set_dropout
 from ..networks.base import Network
 from .config import Config
 from .features import cached_views
-from .fit import Task, fit
+from .fit import Task, fit_aside
 from .pictures import Pictures, batches
 from .sources import Source, weights
 from .train import new_network, of_sources
@@ -97,12 +96,10 @@ class Unseen:
             Source(train.samples, config.balance, network.input_size, train.tables[:views] or None),
             Source(valid.samples, config.balance, network.input_size, valid.tables[-1:] or None),
         )
-        with tempfile.TemporaryDirectory() as run:
-            try:
-                if not fit(task, Path(run), resume=False, quiet=True):
-                    raise KeyboardInterrupt
-            except ConfigError:  # it diverged
-                return float("nan")
+        try:
+            fit_aside(task)
+        except ConfigError:  # it diverged
+            return float("nan")
         return float(np.mean([_auc(*judged) for judged in self._judged(task, left_out)]))
 
     def _network(self, config: Config) -> Network:
