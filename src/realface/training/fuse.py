@@ -1,7 +1,7 @@
 """`realface fuse`: a trained whole-face view and a trained native view in, one detector that weighs them out.
 
-How much each view is worth is learned from the valid split, half of it as if its sources had never been seen: on
-sources it knows the whole-face view is right nearly always, and the fusion would not learn what the other is for.
+How much each view is worth is learned from the valid split as if its sources had never been seen: on sources it knows
+the whole-face view is right nearly always, and the fusion would not learn what the other is for.
 """
 
 import hashlib
@@ -229,16 +229,13 @@ def _native_table(detector: Detector, samples: Sequence[Sample], config: Config,
 def fit_fusion(valid: Views) -> tuple[np.ndarray, float]:
     """Weights (2,) and bias of the fusion: logistic regression, classes and sources weighing the same.
 
-    A user brings faces of kinds the detector knows and of others, so each face of the valid split counts twice: as the
-    head that has seen its source scores it, and as one does that has not.
+    Users bring faces of other sources, so each face of the valid split counts as a head scores it that has not seen its
+    source.
     """
     fine = ~np.isnan(valid.native[0].each[:, 0])
     samples = [sample for sample, keep in zip(valid.samples, fine, strict=True) if keep]
-    scored = [(version, logits[version]) for logits in (valid.whole, valid.unseen) for version in (0, 1)]
-    x = np.concatenate([valid.inputs(version, logits)[fine] for version, logits in scored])
-    slopes, bias = positive_regression(
-        x, np.tile(valid.labels[fine], len(scored)), np.tile(weights(samples, "source"), len(scored))
-    )
+    x = np.concatenate([valid.inputs(version, valid.unseen[version])[fine] for version in (0, 1)])
+    slopes, bias = positive_regression(x, np.tile(valid.labels[fine], 2), np.tile(weights(samples, "source"), 2))
     return slopes.astype(np.float32), bias
 
 
