@@ -278,16 +278,17 @@ def cascade() -> str:
     return "\n".join([*lines, "", f"{sent} `{got['command']}`."])
 
 
-def head() -> str:
-    """Features and heads of the whole-face view, on sources left out."""
-    rows = json.loads((RESULTS / "ablate-head.json").read_text())["rows"]
-    lines = ["| features, head | fakes found, clean / degraded | real people accused, clean / degraded |"]
-    lines.append("|---|--:|--:|")
-    for name, row in rows.items():
-        found, accused = (
-            f"{percent(row[f'{what}_clean'])} / {percent(row[f'{what}_degraded'])}" for what in ("found", "accused")
-        )
-        lines.append(f"| {name} | {found} | {accused} |")
+def ablation(name: str) -> str:
+    """What one choice in the two views is worth, on sources left out and on the valid split."""
+    rows = json.loads((RESULTS / "ablate.json").read_text())["tables"][name]
+    columns = {"found": percent, "accused": percent, "auc": number, "accuracy": percent}
+    lines = [
+        "| | unseen fakes found | unseen real people accused | valid: AUC | valid: accuracy |",
+        "|---|--:|--:|--:|--:|",
+    ]
+    for what, row in rows.items():
+        cells = [f"{form(row[f'{of}_clean'])} / {form(row[f'{of}_degraded'])}" for of, form in columns.items()]
+        lines.append(f"| {what} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -356,7 +357,7 @@ TABLES = {
     "three-ways": three_ways,
     "heatmap": heatmap,
     "cascade": cascade,
-    "head": head,
+    **{name: partial(ablation, name) for name in ("versions", "head", "features", "windows", "weight", "fusion")},
     "left-out": left_out,
     "five-networks": five_networks,
 }
