@@ -342,7 +342,7 @@ class TestFuse:
                 splits["valid"].samples[row] = replace(sample, source="new")
         nothing = Native(np.zeros((0, 9)), np.zeros(0), np.zeros(0, bool))
         monkeypatch.setattr(fuse_module, "native_view", lambda *_: nothing)
-        heads = held_out.folds(splits, 4, network.whole, config)
+        heads = held_out.folds(splits, 4, network.whole, replace(config, epochs=1))
         valid = fuse_module.both_views(splits, heads, network, config)["valid"]
         for unseen, whole in zip(valid.unseen, valid.whole, strict=True):
             assert (unseen == whole).tolist() == [sample.source == "new" for sample in valid.samples]
