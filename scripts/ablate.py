@@ -7,16 +7,14 @@ leave_one_out.py: fakes found, real people accused. Beside it stands what the sa
 worth on the valid split. Tables are added to results/ablate.json one by one, so they can be measured in several runs.
 """
 
-import argparse
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import torch
-from leave_one_out import HOW, Score, Unseen, means
+from leave_one_out import HOW, Score, Unseen, arguments, means
 from sklearn.metrics import roc_auc_score
 from torch.nn.functional import binary_cross_entropy_with_logits
 
@@ -253,9 +251,7 @@ TABLES: dict[str, dict[str, Row]] = {
 def measure(bench: Bench, row: Row, folds: int) -> dict[str, float]:
     """Shares found and accused over the sources left out; AUC and accuracy on valid with none left out."""
     unseen = Unseen()
-    names = sorted(set(bench.rows["train"].sources.tolist()))
-    for fold in range(folds):
-        left_out = names[fold::folds]
+    for left_out in held_out.groups(bench.rows["train"], folds):
         unseen.add(bench.rows, row(bench, left_out), left_out)
     result = means(unseen.shares())
     score, labels = row(bench, []), bench.rows["valid"].labels
@@ -268,13 +264,8 @@ def measure(bench: Bench, row: Row, folds: int) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path)
+    parser = arguments(str(__doc__), 3, "results/ablate.json")
     parser.add_argument("--table", action="append", choices=TABLES, help="only this one; can be given several times")
-    parser.add_argument("--whole", type=Path, default=Path("runs/whole"))
-    parser.add_argument("--native", type=Path, default=Path("runs/native"))
-    parser.add_argument("--folds", type=int, default=3)
-    parser.add_argument("--out", type=Path, default=Path("results/ablate.json"))
     options = parser.parse_args()
     config, network = load_views(options.whole, options.native)
     rows = held_out.read(options.data, network.whole, config)

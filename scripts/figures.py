@@ -14,6 +14,7 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -278,6 +279,11 @@ def cascade() -> str:
     return "\n".join([*lines, "", f"{sent} `{got['command']}`."])
 
 
+def both_versions(row: dict[str, float], what: str, form: Callable[[float], str] = percent) -> str:
+    """A figure of pictures as they are / after one random history."""
+    return f"{form(row[f'{what}_clean'])} / {form(row[f'{what}_degraded'])}"
+
+
 def ablation(name: str) -> str:
     """What one choice in the two views is worth, on sources left out and on the valid split."""
     rows = json.loads((RESULTS / "ablate.json").read_text())["tables"][name]
@@ -287,7 +293,7 @@ def ablation(name: str) -> str:
         "|---|--:|--:|--:|--:|",
     ]
     for what, row in rows.items():
-        cells = [f"{form(row[f'{of}_clean'])} / {form(row[f'{of}_degraded'])}" for of, form in columns.items()]
+        cells = [both_versions(row, of, form) for of, form in columns.items()]
         lines.append(f"| {what} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -301,9 +307,7 @@ def left_out() -> str:
 
     def cells(rows: list[dict[str, float]]) -> str:
         return " | ".join(
-            f"{percent(row[f'{what}_clean'])} / {percent(row[f'{what}_degraded'])}" if f"{what}_clean" in row else "-"
-            for what in ("found", "accused")
-            for row in rows
+            both_versions(row, what) if f"{what}_clean" in row else "-" for what in ("found", "accused") for row in rows
         )
 
     for name, row in views["fused"].items():

@@ -105,14 +105,19 @@ def scores_of(views: dict[str, Views], features: dict[str, held_out.Rows], head:
     return {"whole": whole, "native": native, "fused": fused}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def arguments(description: str, folds: int, out: str) -> argparse.ArgumentParser:
+    """What is asked of whoever leaves sources out of both views."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("--whole", type=Path, default=Path("runs/whole"))
     parser.add_argument("--native", type=Path, default=Path("runs/native"))
-    parser.add_argument("--folds", type=int, default=6)
-    parser.add_argument("--out", type=Path, default=Path("results/leave-one-out.json"))
-    options = parser.parse_args()
+    parser.add_argument("--folds", type=int, default=folds)
+    parser.add_argument("--out", type=Path, default=Path(out))
+    return parser
+
+
+def main() -> None:
+    options = arguments(str(__doc__), 6, "results/leave-one-out.json").parse_args()
     config, network = load_views(options.whole, options.native)
     features = held_out.read(options.data, network.whole, config)
     heads = list(held_out.folds(features, options.folds, network.whole, config))

@@ -74,6 +74,11 @@ class Config:
     workers: int = 2
     licence: str = ""
 
+    @property
+    def versions(self) -> int:
+        """How many versions of each training picture are learned from with `freeze`."""
+        return self.views if self.degradations else 1
+
     def __post_init__(self) -> None:
         checks = {
             "seed": self.seed >= 0,

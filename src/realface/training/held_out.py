@@ -70,7 +70,7 @@ def fit(network: Network, train: Rows, valid: Rows, config: Config) -> Network:
     for name, layer in network.named_modules():
         if name.startswith("head.") and isinstance(layer, nn.Linear | nn.BatchNorm1d):
             layer.reset_parameters()
-    views = [view.numpy() for view in train.views[: config.views if config.degradations else 1]]
+    views = [view.numpy() for view in train.views[: config.versions]]
     task = Task(
         network,
         config,
@@ -87,21 +87,25 @@ def scores(network: Network, view: torch.Tensor) -> np.ndarray:
         return np.asarray(network.classify(view))
 
 
+def groups(train: Rows, count: int) -> list[list[str]]:
+    """The sources dealt into groups, at most one for each; 0: every source by itself."""
+    names = sorted(set(train.sources.tolist()))
+    count = min(count or len(names), len(names))
+    return [names[group::count] for group in range(count)]
+
+
 def folds(splits: dict[str, Rows], count: int, network: Network, config: Config) -> Iterator[Head]:
-    """Groups of sources left out together, each with a head that was trained on all others; 0: every source by itself.
+    """Groups of sources left out together, each with a head that was trained on all others.
 
     Args:
         splits: the features of train and valid.
-        count: how many groups, at most one for each source.
+        count: how many groups, see `groups`.
         network, config: see `fit`.
 
     Raises:
         DataError: without one of the groups, pictures of only one class are left.
     """
-    names = sorted(set(splits["train"].sources.tolist()))
-    count = min(count or len(names), len(names))
-    for fold in range(count):
-        left_out = names[fold::count]
+    for left_out in groups(splits["train"], count):
         train, valid = (splits[name].without(left_out) for name in ("train", "valid"))
         for name, rows in {"train": train, "valid": valid}.items():
             if set(rows.labels.tolist()) != {0, 1}:

@@ -68,7 +68,7 @@ def train(data: Path, config: Config, run: Path, *, resume: bool = False) -> Pat
     task = Task(
         network,
         config,
-        _source(network, config, chosen["train"], lines, range(config.views if config.degradations else 1)),
+        _source(network, config, chosen["train"], lines, range(config.versions)),
         _source(network, config, chosen["valid"], lines, [1]),
     )
     if first:

@@ -89,11 +89,10 @@ class Unseen:
         """
         network, left_out = self._network(config), self.folds[fold]
         train, valid = (rows.of(left_out, without=True) for rows in (self.train, self.valid))
-        views = config.views if config.degradations else 1
         task = Task(
             network,
             config,
-            Source(train.samples, config.balance, network.input_size, train.tables[:views] or None),
+            Source(train.samples, config.balance, network.input_size, train.tables[: config.versions] or None),
             Source(valid.samples, config.balance, network.input_size, valid.tables[-1:] or None),
         )
         try:
