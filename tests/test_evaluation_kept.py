@@ -112,7 +112,7 @@ def test_the_report_is_one_file_that_runs_nothing(data: Path, detector: Detector
     assert html.count('src="data:image/jpeg;base64') == 2
     assert "real, called fake" in html
     assert "this is no conformance test" in html
-    assert "A face is called fake from a probability of fake of 80 % on and real under 20 %." in html
+    assert "decides: fake at 80 % and above, real under 20 %, in between inconclusive." in html
     assert f"with onnxruntime {done.result['versions']['onnxruntime']}" in html
     assert "too few samples to say" in html
     assert "APCER at BPCER 0.1 %" in html

@@ -64,6 +64,19 @@ class Thresholds:
             return "fake"
         return "real" if fake < self.real_below else "inconclusive"
 
+    def rule(self, policy: "Policy") -> str:
+        """Which probability gets which verdict, and why there: plain text, not HTML, for the file names the split."""
+        low, high = self.real_below, self.fake_from
+        fake = f"fake at {100 * high:.4g} % and above" if high <= 1 else "never fake"
+        real = f"real under {100 * low:.4g} %" if low > 0 else "never real"
+        between = ", in between inconclusive" if low < high else ""
+        split = {"valid": "validation"}.get(policy.split, policy.split)
+        return (
+            f"The probability of fake decides: {fake}, {real}{between}. These limits were set so that at most "
+            f"{100 * policy.max_bpcer:.4g} % of real {split} faces are called fake and at most "
+            f"{100 * policy.max_apcer:.4g} % of fake ones are called real."
+        )
+
 
 @dataclass(frozen=True)
 class Policy:
@@ -101,17 +114,8 @@ class Card:
         return json.dumps(asdict(self), sort_keys=True)
 
     def rule(self) -> str:
-        """Which probability gets which verdict, and why there: plain text, not HTML, for the file names the split."""
-        low, high, policy = self.thresholds.real_below, self.thresholds.fake_from, self.policy
-        fake = f"fake at {100 * high:.4g} % and above" if high <= 1 else "never fake"
-        real = f"real under {100 * low:.4g} %" if low > 0 else "never real"
-        between = ", in between inconclusive" if low < high else ""
-        split = {"valid": "validation"}.get(policy.split, policy.split)
-        return (
-            f"The probability of fake decides: {fake}, {real}{between}. These limits were set so that at most "
-            f"{100 * policy.max_bpcer:.4g} % of real {split} faces are called fake and at most "
-            f"{100 * policy.max_apcer:.4g} % of fake ones are called real."
-        )
+        """`Thresholds.rule`, under the policy of this detector."""
+        return self.thresholds.rule(self.policy)
 
     @classmethod
     def from_json(cls, text: str) -> "Card":

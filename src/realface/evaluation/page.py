@@ -108,7 +108,7 @@ def _detector(known: dict[str, Any], got: Answers) -> str:
     thresholds = Thresholds(**known["thresholds"]) if known["thresholds"] else None
     figures, verdicts, matrix = known["figures"], known["classes"]["verdicts"], known["classes"]["matrix"]
     policy = Policy(**known["policy"]) if known["policy"] else None
-    kept = f"{_rule(thresholds, policy)}\n{promises(figures['all'], policy)}" if thresholds and policy else _NO_POLICY
+    kept = f"{thresholds.rule(policy)}\n{promises(figures['all'], policy)}" if thresholds and policy else _NO_POLICY
     counted = {
         f"{who} faces": [f"{verdicts[who][word]:,}" for word in ("real", "inconclusive", "fake")]
         + [f"{count:,}" for count in matrix[label]]
@@ -133,15 +133,6 @@ def _detector(known: dict[str, Any], got: Answers) -> str:
         _gallery(got),
     ]
     return f'<section class="case">{"".join(parts)}</section>'
-
-
-def _rule(thresholds: Thresholds, policy: Policy) -> str:
-    low, high = thresholds.real_below, thresholds.fake_from
-    return (
-        f"A face is called fake from a probability of fake of {100 * high:.4g} % on and real under {100 * low:.4g} %. "
-        f"The policy these thresholds were set to hold, on the {policy.split} split of the detector's own data, is a "
-        f"BPCER of at most {100 * policy.max_bpcer:.4g} % and an APCER of at most {100 * policy.max_apcer:.4g} %."
-    )
 
 
 def _groups(caption: str, groups: Mapping[str, Figures], keys: Sequence[str] = ()) -> str:
