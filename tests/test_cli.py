@@ -323,6 +323,14 @@ def test_training_and_evaluating_from_the_command_line(run, tmp_path: Path, monk
     assert (status, "train, valid, test or all" in err) == (2, True)
     status, _, err = run("train", data, "--out", tmp_path / "s", "--set", "epoch=3")
     assert (status, "did you mean 'epochs'" in err) == (2, True)
+    status, out, _ = run("train", data, "--network", "tiny", "--out", tmp_path / "v", "--no-detector")
+    assert (status, out) == (0, f"{tmp_path / 'v'}\n")
+    assert sorted(path.name for path in (tmp_path / "v").iterdir()) == [
+        "checkpoints",
+        "config.toml",
+        "curves.png",
+        "metrics.csv",
+    ]
 
 
 def test_resuming_nothing_says_so(run, tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 import csv
 from dataclasses import replace
 from pathlib import Path
-from unittest import mock
 
 import numpy as np
 import pytest
@@ -24,6 +23,8 @@ from realface.training.config import Config, make_config, parse_setting, read_to
 from realface.training.pictures import Pictures
 from realface.training.sources import weights
 from realface.training.train import train
+
+BEST = Path("checkpoints", "best.safetensors")
 
 
 @pytest.fixture
@@ -56,8 +57,8 @@ def metrics(run: Path) -> list[dict[str, str]]:
 
 def test_a_run_learns_the_same_whether_its_features_are_there_or_not(tiny: None, faces: Path, tmp_path: Path) -> None:
     for name in ("computes", "finds"):
-        with mock.patch("realface.training.train.finish"):
-            train(faces, make_config({"network": "tiny", "freeze": True, "dropout": 0.5}), tmp_path / name)
+        config = make_config({"network": "tiny", "freeze": True, "dropout": 0.5})
+        train(faces, config, tmp_path / name, detector=False)
     assert metrics(tmp_path / "computes") == metrics(tmp_path / "finds")
 
 
@@ -89,7 +90,7 @@ def test_an_interrupted_run_resumes_to_the_same_end(
     tiny: None, faces: Path, tmp_path: Path, schedule: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = make_config({"network": "tiny", "schedule": schedule, "patience": 0})
-    whole = train(faces, config, tmp_path / "whole")
+    train(faces, config, tmp_path / "whole", detector=False)
 
     class Interrupt(fit_module._Journal):
         def on_train_epoch_start(self, trainer: pl.Trainer, task: pl.LightningModule) -> None:
@@ -99,21 +100,20 @@ def test_an_interrupted_run_resumes_to_the_same_end(
 
     with monkeypatch.context() as patched:
         patched.setattr(fit_module, "_Journal", Interrupt)
-        assert train(faces, config, tmp_path / "parts") is None
+        assert train(faces, config, tmp_path / "parts", detector=False) is None
     assert len(metrics(tmp_path / "parts")) == 2
     with pytest.raises(DataError, match="--resume"):
         train(faces, config, tmp_path / "parts")
-    parts = train(faces, config, tmp_path / "parts", resume=True)
+    assert train(faces, config, tmp_path / "parts", resume=True, detector=False) == tmp_path / "parts"
     assert metrics(tmp_path / "parts") == metrics(tmp_path / "whole")
-    assert whole is not None
-    assert parts is not None
-    logits = [Detector.load(path).logits(np.full((1, 32, 32, 3), 90, np.uint8)) for path in (whole, parts)]
-    assert np.allclose(*logits, atol=1e-6)
+    one, two = (SafeCheckpoints().load_checkpoint(tmp_path / name / BEST)["state_dict"] for name in ("parts", "whole"))
+    assert one.keys() == two.keys()
+    assert all(torch.allclose(value, two[key], atol=1e-6) for key, value in one.items())
 
 
 def test_early_stopping_ends_a_run_that_no_longer_gains(tiny: None, faces: Path, tmp_path: Path) -> None:
     config = make_config({"network": "tiny", "epochs": 200, "patience": 1, "learning_rate": 1.0, "degradations": 0.0})
-    assert train(faces, config, tmp_path / "run")
+    assert train(faces, config, tmp_path / "run", detector=False)
     assert 2 <= len(metrics(tmp_path / "run")) < 200
 
 
@@ -135,9 +135,11 @@ def test_a_class_that_cannot_be_read_is_an_error(tiny: None, faces: Path, tmp_pa
 
 def test_a_finished_run_is_not_trained_further(tiny: None, faces: Path, tmp_path: Path) -> None:
     config = make_config({"network": "tiny", "patience": 1, "learning_rate": 1.0})
-    train(faces, config, tmp_path / "run")
+    assert train(faces, config, tmp_path / "run", detector=False) == tmp_path / "run"
+    assert not (tmp_path / "run" / "detector.onnx").exists()
     before = (tmp_path / "run" / "metrics.csv").read_text()
-    assert train(faces, config, tmp_path / "run", resume=True)
+    assert train(faces, config, tmp_path / "run", resume=True) == tmp_path / "run" / "detector.onnx"
+    assert Detector.load(tmp_path / "run" / "detector.onnx").card.network == "tiny"
     assert (tmp_path / "run" / "metrics.csv").read_text() == before
     with pytest.raises(DataError, match="another network"):
         train(faces, make_config({"network": "notebook-small"}), tmp_path / "run", resume=True)

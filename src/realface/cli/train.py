@@ -44,6 +44,9 @@ def train(
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="One setting; repeatable.")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out where it stopped.")] = False,
+    detector: Annotated[
+        bool, typer.Option(help="Calibrate, measure and write the detector file; a view for `fuse` needs none.")
+    ] = True,
     processes: Annotated[int, typer.Option(min=1, help="That share every batch, on this machine.")] = 1,
     nodes: Annotated[int, typer.Option(min=1, help="Machines that share every batch; each runs this command.")] = 1,
     rendezvous: Annotated[str, typer.Option(metavar="HOST:PORT", help="Where several machines meet.")] = "",
@@ -57,11 +60,12 @@ def train(
         raise DataError(f"{out} holds no run to go on with; leave --resume away to begin one")
     stored = out / "config.toml" if resume else None
     settings, many = _settings(config or stored, network, set_), (processes, nodes, rendezvous)
-    made = launch(partial(run_training, data, settings, out, resume=resume), *many)
+    made = launch(partial(run_training, data, settings, out, resume=resume, detector=detector), *many)
     if made is None:
-        fail(f"stopped; go on with: realface train {shlex.join([str(data), '--out', str(out)])} --resume", 130)
+        again = shlex.join([str(data), "--out", str(out), *["--no-detector"] * (not detector)])
+        fail(f"stopped; go on with: realface train {again} --resume", 130)
     print(made)
-    if (out / "report.txt").exists():
+    if detector and (out / "report.txt").exists():
         print((out / "report.txt").read_text(encoding="utf-8"))
 
 

@@ -23,7 +23,7 @@ from .taught import Taught
 from .twins import Twins
 
 
-def train(data: Path, config: Config, run: Path, *, resume: bool = False) -> Path | None:
+def train(data: Path, config: Config, run: Path, *, resume: bool = False, detector: bool = True) -> Path | None:
     """Train, calibrate and export a detector; each process of `processes.launch` takes part, the first one writes.
 
     The run folder gets config.toml, metrics.csv, curves.png, checkpoints/, detector.onnx and, of the test split,
@@ -34,9 +34,10 @@ def train(data: Path, config: Config, run: Path, *, resume: bool = False) -> Pat
         config: all settings.
         run: a new or empty folder, or one to resume.
         resume: go on with the run in `run`, where it stopped.
+        detector: calibrate, measure and export; else the run ends with its checkpoints and curves, as `fuse` needs it.
 
     Returns:
-        The path of detector.onnx; None if training was interrupted (`resume` goes on with it).
+        The path of detector.onnx, or, without one, `run`; None if training was interrupted (`resume` goes on with it).
 
     Raises:
         DataError: the data cannot be trained on, or `run` holds another run.
@@ -75,10 +76,11 @@ def train(data: Path, config: Config, run: Path, *, resume: bool = False) -> Pat
         stored.write_text(to_toml(config), encoding="utf-8")
     if not fit(task, run, resume=resume):
         return None
-    if not first:
-        return run / "detector.onnx"
-    curves_plot(run / "metrics.csv", run / "curves.png")
-    return finish(network, config, splits, hashes, run)
+    if first:
+        curves_plot(run / "metrics.csv", run / "curves.png")
+    if not detector:
+        return run
+    return finish(network, config, splits, hashes, run) if first else run / "detector.onnx"
 
 
 def new_network(config: Config) -> Network:
