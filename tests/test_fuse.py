@@ -291,20 +291,20 @@ class TestFuse:
         samples = read_splits(data)["train"]
         config = replace(make_config(read_toml(out / "config.toml")), teacher=str(out))
         taught = Taught(samples, fingerprints(samples), config, 32)
-        said_of = 2 * taught.labels_of(torch.arange(34)) - torch.tensor([float(s.label) for s in samples * 2])
+        said_of = 2 * taught.labels_of(torch.arange(51)) - torch.tensor([float(s.label) for s in samples * 3])
         readable = [i for i, s in enumerate(samples) if s.path.name != "damaged.png"]
         with pytest.raises(DataError, match="other seed;"):
             Taught(samples, fingerprints(samples), replace(config, seed=1), 32)
-        assert taught.weights.reshape(2, 17).gt(0).sum(1).tolist() == [16, 16]
-        for version in (0, 1):
+        assert taught.weights.reshape(3, 17).gt(0).sum(1).tolist() == [16, 16, 16]
+        for version in range(3):
             crops = [read_face(samples[i].path, "centre-square").pixels for i in readable]
             if version:
                 crops = [
-                    random_history(crop, np.random.default_rng((config.seed, 1, i)), config.degradations)
+                    random_history(crop, np.random.default_rng((config.seed, version, i)), config.degradations)
                     for i, crop in zip(readable, crops, strict=True)
                 ]
             logits = torch.from_numpy(detector.logits(crops))
-            wanted = said_of.reshape(2, 17)[version, readable]
+            wanted = said_of.reshape(3, 17)[version, readable]
             assert (logits.sigmoid() - wanted).abs().max() < 0.05, "what a pupil learns is what the detector says"
 
         status, _, err = run("fuse", data, "--whole", whole, "--native", native, "--out", out)
@@ -322,7 +322,9 @@ class TestFuse:
             assert got.judged.tolist() == [False, True, True, True, True]
             crops = [read_face(sample.path, config.framing).pixels for sample in samples[1:]]
             if version:
-                crops = [random_history(c, np.random.default_rng((config.seed, 1, i))) for i, c in enumerate(crops, 1)]
+                crops = [
+                    random_history(c, np.random.default_rng((config.seed, version, i))) for i, c in enumerate(crops, 1)
+                ]
             _, windows = given(network.native, crops)
             assert windows is not None
             with torch.inference_mode():

@@ -91,15 +91,18 @@ def test_a_target_is_half_the_label_and_half_what_the_teacher_says(samples: list
     assert got.numpy() == pytest.approx(wanted.flatten(), abs=1e-6)
 
 
-def test_both_versions_are_drawn_but_for_what_the_teacher_saw_no_face_in(samples: list[Sample], config: Config) -> None:
-    logits = np.zeros((2, COUNT))
+@pytest.mark.parametrize("versions", [2, 3])
+def test_all_versions_are_drawn_but_for_what_the_teacher_saw_no_face_in(
+    samples: list[Sample], config: Config, versions: int
+) -> None:
+    logits = np.zeros((versions, COUNT))
     logits[:, 2] = logits[1, 5] = np.nan
     teach(config, logits)
     taught = taught_by(samples, config)
     rows = [row for _, row in drawn(taught, config, 30)]
     assert len(rows) == 30 * COUNT
-    assert set(rows) == set(range(2 * COUNT)) - {2, COUNT + 2, COUNT + 5}
-    assert taught.labels_of(torch.arange(2 * COUNT)).isfinite().all()
+    assert set(rows) == set(range(versions * COUNT)) - {2, COUNT + 2, COUNT + 5, 2 * COUNT + 2}
+    assert taught.labels_of(torch.arange(versions * COUNT)).isfinite().all()
 
 
 def test_classes_are_drawn_the_same(samples: list[Sample], config: Config) -> None:
@@ -124,9 +127,9 @@ def test_the_pictures_are_those_the_teacher_has_judged(
 ) -> None:
     """The cached features that a teacher's logits are made of, against what the pupil is given, mirrored or not."""
     config = replace(config, degradations=degradations)
-    teach(config, np.zeros((2, COUNT)))
-    seen = cached_views(Raw(), samples, fingerprints(samples), config, (0, 1))
-    judged = np.concatenate(seen).reshape(2 * COUNT, 3, 32, 32).transpose(0, 2, 3, 1).astype(np.float32) * 255
+    teach(config, np.zeros((3, COUNT)))
+    seen = cached_views(Raw(), samples, fingerprints(samples), config, range(3))
+    judged = np.concatenate(seen).reshape(3 * COUNT, 3, 32, 32).transpose(0, 2, 3, 1).astype(np.float32) * 255
     ways = set()
     for pixels, row in drawn(taught_by(samples, config), config, 12):
         version, number = divmod(row, COUNT)
@@ -136,11 +139,11 @@ def test_the_pictures_are_those_the_teacher_has_judged(
         mirrored = not np.array_equal(pixels, wanted)
         assert np.array_equal(pixels[:, ::-1] if mirrored else pixels, wanted)
         ways.add((version, mirrored))
-    assert len(ways) == 4
+    assert len(ways) == 6
     assert np.array_equal(seen[0], seen[1]) is (degradations == 0)
 
 
-@pytest.mark.parametrize("shape", [(2, COUNT + 1), (2, COUNT - 1), (1, COUNT), (2 * COUNT,)])
+@pytest.mark.parametrize("shape", [(2, COUNT + 1), (2, COUNT - 1), (2 * COUNT,)])
 def test_a_teacher_of_other_pictures_is_refused(samples: list[Sample], config: Config, shape: tuple[int, ...]) -> None:
     teach(config, np.zeros(shape))
     with pytest.raises(DataError, match="other pictures"):

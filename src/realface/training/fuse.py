@@ -63,7 +63,7 @@ class Native:
 
 @dataclass(frozen=True)
 class Views:
-    """A split in both views, each as it is and after one random history.
+    """A split in both views, each as it is and after random histories.
 
     Attributes:
         samples: its pictures.
@@ -105,7 +105,7 @@ def fuse(data: Path, whole_run: Path, native_run: Path, out: Path) -> Path:
         whole_run: run folder of `realface train` with the network clip-b16.
         native_run: run folder of `realface train` with the network native.
         out: a new folder; gets what a run of `realface train` gets, and `teacher.safetensors`, the fused logits of the
-            training pictures in both versions, for a smaller network to learn from.
+            training pictures in all versions of `whole_run`, for a smaller network to learn from.
 
     Raises:
         DataError: a folder holds no such run, or `out` holds something already.
@@ -147,30 +147,28 @@ def load_views(whole_run: Path, native_run: Path) -> tuple[Config, TwoViews]:
 def both_views(
     splits: dict[str, held_out.Rows], heads: Iterable[held_out.Head], network: TwoViews, config: Config
 ) -> dict[str, Views]:
-    """What both views say of the train and the valid split, as they are and after one random history.
+    """What both views say of the train and the valid split.
 
     Args:
-        splits: their features, see `held_out.read`.
+        splits: their features in all versions that are wanted, see `held_out.read`.
         heads: for some sources each, the head that has not seen them; together for all of the train split. What is
             of other sources the whole-face view has not seen either.
         network: both trained views.
         config: of the whole-face view.
     """
-    judged = {name: rows.views[:2] for name, rows in splits.items()}
-    whole = {name: [held_out.scores(network.whole, view) for view in views] for name, views in judged.items()}
+    whole = {name: [held_out.scores(network.whole, view) for view in rows.views] for name, rows in splits.items()}
     with torch.inference_mode():
-        novelty = {
-            name: [network.whole.novelty(view).numpy() for view in of_split] for name, of_split in judged.items()
-        }
+        novelty = {name: [network.whole.novelty(view).numpy() for view in rows.views] for name, rows in splits.items()}
     unseen = {name: [logits.copy() for logits in of_views] for name, of_views in whole.items()}
     for sources, head in heads:
         for name, rows in splits.items():
             chosen = np.isin(rows.sources, sources)
-            for logits, features in zip(unseen[name], rows.views[:2], strict=True):
+            for logits, features in zip(unseen[name], rows.views, strict=True):
                 logits[chosen] = held_out.scores(head, features[torch.from_numpy(chosen)])
     found = {}
     for name, rows in splits.items():
-        native = [native_view(network.native, rows.samples, rows.lines, config, version) for version in (0, 1)]
+        versions = range(len(rows.views))
+        native = [native_view(network.native, rows.samples, rows.lines, config, version) for version in versions]
         found[name] = Views(rows.samples, whole[name], unseen[name], native, novelty[name])
     return found
 

@@ -26,9 +26,10 @@ TRUST = 0.5
 
 
 class Taught(Source):
-    """Pictures as they are and after the one random history of each that the teacher has judged too.
+    """Pictures as they are and after the random histories of each that the teacher has judged too.
 
-    A row number is that of the version (0 as they are, 1 degraded) times the number of pictures, plus the picture's.
+    A row number is that of the version (0 as they are, 1 and on degraded) times the number of pictures, plus the
+    picture's.
     """
 
     def __init__(self, samples: Sequence[Sample], lines: Sequence[str], config: Config, size: int) -> None:
@@ -37,41 +38,46 @@ class Taught(Source):
         Raises:
             DataError: there is no such thing, or it is of other pictures or other versions of them.
         """
-        super().__init__([*samples, *samples], config.balance, size)
-        self.draws = len(samples)
         path = Path(config.teacher) / "teacher.safetensors"
         try:
             with safe_open(path, "pt") as file:
                 logits, judged = file.get_tensor("logits"), file.metadata() or {}  # none in files of realface 0.1.0
         except Exception:  # safetensors has no common base of the errors it raises
             raise DataError(f"{path} is not what `realface fuse` leaves for a smaller network to learn from") from None
-        if logits.shape != (2, len(samples)):
+        if logits.ndim != 2 or logits.shape[1] != len(samples):
             raise DataError(f"{config.teacher} has judged other pictures than these; fuse again on this data")
         wanted = of_versions(lines, config)
         if other := [name for name in wanted if judged.get(name, wanted[name]) != wanted[name]]:
             raise DataError(f"{config.teacher} has judged other {' and '.join(other)}; choose the same, or fuse again")
+        versions = len(logits)
+        super().__init__([*samples] * versions, config.balance, size)
+        self.draws = len(samples)
         fine = ~logits.isnan().flatten()
-        one = torch.from_numpy(weights(samples, config.balance)).float()
-        self.weights = torch.cat([one, one]) * fine
+        self.weights = torch.from_numpy(weights(samples, config.balance)).float().repeat(versions) * fine
         self._labels = (1 - TRUST) * self._labels + TRUST * logits.flatten().nan_to_num().sigmoid()
 
     def _loader(self, config: Config, rows: list[int], epoch: int) -> "DataLoader[Any]":
         seed = (config.seed, epoch - 1)
-        versions = _Versions(self.samples, self.size, config.framing, config.degradations, seed, rows=rows)
+        size, framing, strength = self.size, config.framing, config.degradations
+        versions = _Versions(self.samples, size, framing, strength, seed, rows=rows, pictures=self.draws)
         return batches(versions, config.batch_size, config.workers)
 
 
 class _Versions(Pictures):
-    """The versions the teacher has seen, mirrored by chance."""
+    """The versions the teacher has seen of so many `pictures`, mirrored by chance."""
+
+    def __init__(self, *args: Any, pictures: int, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.pictures = pictures
 
     def seen(self, crop: np.ndarray, position: int) -> np.ndarray:
-        version, number = divmod(self.rows[position], len(self.samples) // 2)
+        version, number = divmod(self.rows[position], self.pictures)
         crop = network_input(crop, self.size, self.strength if version else 0.0, (self.seed[0], version, number))
         return crop[:, ::-1] if np.random.default_rng((*self.seed, position)).random() < 0.5 else crop
 
 
 def of_versions(lines: Sequence[str], config: Config) -> dict[str, str]:
-    """What fixes both versions of pictures, by `lines`, their fingerprints in order: stored with a teacher's logits."""
+    """What fixes the versions of pictures, by `lines`, their fingerprints in order: stored with a teacher's logits."""
     pictures = hashlib.sha256("\n".join(lines).encode()).hexdigest()
     settings = {"seed": config.seed, "framing": config.framing, "degradations": config.degradations}
     return {"pictures": pictures} | {name: str(value) for name, value in settings.items()}
