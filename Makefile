@@ -12,7 +12,7 @@ app: $(VENV)/.app  ## Set up and open the web app
 
 test: lint pytest  ## Set up, lint, type-check and run all tests; at least 90 % of the using half are covered
 
-# one process a core, each with one thread; the one that is done first takes over tests of the other
+# as many processes as tests/conftest.py says, each with one thread; the one that is done first takes over others' tests
 pytest: $(VENV)/.test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal --cov --cov-report=term:skip-covered
 
