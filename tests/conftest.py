@@ -12,14 +12,8 @@ from PIL import Image
 
 from realface import Detector, cli
 from realface.card import KEY, Card, Preprocessing, Thresholds
-from realface.cores import cores
 
 MAKING = ("torch", "realface.data", "realface.evaluation", "realface.networks", "realface.training")
-
-
-def pytest_xdist_auto_num_workers() -> int:
-    """Half as many again as there are cores: some tests wait, for a browser, a cluster or a process that was killed."""
-    return max(2, cores() * 3 // 2)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
