@@ -12,10 +12,10 @@ app: $(VENV)/.app  ## Set up and open the web app
 
 test: lint pytest  ## Set up, lint, type-check and run all tests; at least 90 % of the using half are covered
 
-# one process a core, each with one thread; the one that is done first takes over tests of the other. Bytecode is kept
+# one process a core, each with one thread, a file at a time, the longest first (tests/conftest.py). Bytecode is kept
 # whatever the shell says: tests start hundreds of processes, and each would compile PyTorch anew.
 pytest: $(VENV)/.test
-	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal --cov --cov-report=term:skip-covered
+	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder --cov --cov-report=term:skip-covered
 
 lint: $(VENV)/.test  ## Set up, check style and types
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
