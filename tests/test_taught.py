@@ -143,7 +143,7 @@ def test_the_pictures_are_those_the_teacher_has_judged(
     assert np.array_equal(seen[0], seen[1]) is (degradations == 0)
 
 
-@pytest.mark.parametrize("shape", [(2, COUNT + 1), (2, COUNT - 1), (2 * COUNT,)])
+@pytest.mark.parametrize("shape", [(2, COUNT + 1), (2, COUNT - 1), (1, COUNT), (2 * COUNT,)])
 def test_a_teacher_of_other_pictures_is_refused(samples: list[Sample], config: Config, shape: tuple[int, ...]) -> None:
     teach(config, np.zeros(shape))
     with pytest.raises(DataError, match="other pictures"):

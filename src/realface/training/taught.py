@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from safetensors import safe_open
 from torch.utils.data import DataLoader
 
@@ -19,7 +18,7 @@ from ..data.crops import network_input
 from ..errors import DataError
 from .config import Config
 from .pictures import Pictures, batches
-from .sources import Source, weights
+from .sources import Source
 
 TRUST = 0.5
 """How much of a target is what the teacher says; the rest is the label."""
@@ -44,16 +43,14 @@ class Taught(Source):
                 logits, judged = file.get_tensor("logits"), file.metadata() or {}  # none in files of realface 0.1.0
         except Exception:  # safetensors has no common base of the errors it raises
             raise DataError(f"{path} is not what `realface fuse` leaves for a smaller network to learn from") from None
-        if logits.ndim != 2 or logits.shape[1] != len(samples):
+        if logits.ndim != 2 or len(logits) < 2 or logits.shape[1] != len(samples):
             raise DataError(f"{config.teacher} has judged other pictures than these; fuse again on this data")
         wanted = of_versions(lines, config)
         if other := [name for name in wanted if judged.get(name, wanted[name]) != wanted[name]]:
             raise DataError(f"{config.teacher} has judged other {' and '.join(other)}; choose the same, or fuse again")
-        versions = len(logits)
-        super().__init__([*samples] * versions, config.balance, size)
+        super().__init__([*samples] * len(logits), config.balance, size)
         self.draws = len(samples)
-        fine = ~logits.isnan().flatten()
-        self.weights = torch.from_numpy(weights(samples, config.balance)).float().repeat(versions) * fine
+        self.weights *= ~logits.isnan().flatten()
         self._labels = (1 - TRUST) * self._labels + TRUST * logits.flatten().nan_to_num().sigmoid()
 
     def _loader(self, config: Config, rows: list[int], epoch: int) -> "DataLoader[Any]":
