@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 
 .PHONY: help app test lint pytest best fast figures benchmark docs notebook presentation audit clean
 help:  ## Show what can be made (PYTHON=… chooses the interpreter)
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
 app: $(VENV)/.app  ## Set up and open the web app
 	$(BIN)/realface app
@@ -14,7 +14,7 @@ test: lint pytest  ## Set up, lint, type-check and run all tests; at least 90 % 
 
 # one process a core, each with one thread, a file at a time, the longest first (tests/conftest.py). Bytecode is kept
 # whatever the shell says: tests start hundreds of processes, and each would compile PyTorch anew.
-pytest: $(VENV)/.test
+pytest: $(VENV)/.test  ## The tests alone
 	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder --cov --cov-report=term:skip-covered
 
 lint: $(VENV)/.test  ## Set up, check style and types
@@ -34,21 +34,25 @@ best: $(VENV)/.test  ## Train `best` again (DATA=… AUTOENCODERS=…), into run
 fast: $(VENV)/.test  ## Train `fast` again, taught by runs/best, into runs/fast
 	$(BIN)/realface train $(DATA) --config scripts/fast.toml $(LICENCE) --out runs/fast
 
-figures: $(VENV)/.test  ## Measure again every figure of the README and the model card (DATA=…)
+figures: $(VENV)/.test  ## After `make best`: measure again all figures in the documents but speed and size (DATA=…)
+	test -e runs/notebook-small/detector.onnx || $(BIN)/realface train $(DATA) --network notebook-small --out runs/notebook-small
 	$(BIN)/python scripts/figures.py measure $(DATA)
 	$(BIN)/python scripts/audited.py $(DATA)
 	$(BIN)/python scripts/leave_one_out.py $(DATA) --folds 6
 	$(BIN)/python scripts/ablate.py $(DATA)
-	$(BIN)/python scripts/five_networks.py $(DATA) --minutes 2
+	$(BIN)/python scripts/five_networks.py $(DATA) --minutes 6
 	$(BIN)/python scripts/faster.py $(DATA) --every 4
+	rm -rf runs/report
 	$(BIN)/realface evaluate $(DATA) --detector fast --detector best --every 4 --out runs/report
 	$(BIN)/python scripts/cascade.py runs/report
 	$(BIN)/python benchmarks/faces.py $(DATA)
 	$(BIN)/python benchmarks/heatmap.py $(DATA)
+	$(BIN)/python benchmarks/evaluate.py $(DATA)
+	$(BIN)/python benchmarks/outside.py
 	$(BIN)/python scripts/figures.py write
 	$(BIN)/python scripts/presentation.py
 
-benchmark: $(VENV)/.test  ## Time detectors beside Keras, weigh the install, read hostile files, load scan and service
+benchmark: $(VENV)/.test  ## Speed and size: beside Keras and PyTorch, the install, hostile files, scan and service
 	$(BIN)/python benchmarks/speed.py
 	$(BIN)/python benchmarks/install.py
 	$(BIN)/python benchmarks/fuzz.py --files 20000

@@ -10,8 +10,6 @@ in generated pictures that hold none, and the time for a picture of 640 x 480.
 
 import argparse
 import json
-import os
-import platform
 import statistics
 import time
 from collections import Counter
@@ -23,9 +21,10 @@ import numpy as np
 import skimage
 from PIL import Image, ImageDraw
 
-from realface import Detector, __version__, faces, images
+from realface import Detector, faces, images
 from realface.data import Sample, read_data
 from realface.evaluation.metrics import figures
+from realface.evaluation.origin import origin
 from realface.finder import find
 from realface.progress import track
 
@@ -113,8 +112,7 @@ def three_ways(detector: Detector, samples: list[Sample]) -> dict[str, dict[str,
             labels[way].append(sample.label)
             judged[way].append(bool(found) and found[0].reason is None)
             pixels = found[0].pixels if found else crop  # a face that is missed counts as inconclusive
-            inputs = faces.resample(pixels, detector.card.preprocessing.size)[None]
-            fakes[way].append(float(detector.probabilities(detector.logits(inputs))[0]))
+            fakes[way].append(float(detector.probabilities(detector.logits([pixels]))[0]))
     return {
         way: figures(np.array(labels[way]), np.array(fakes[way]), np.array(judged[way]), detector.card.thresholds)
         for way in ways
@@ -144,8 +142,7 @@ def small_in_frame(detector: Detector, samples: list[Sample], count: int) -> dic
             break
     result = {}
     for way, some in {"alone": alone, "in photographs of 1600 x 1200": within}.items():
-        inputs = np.stack([faces.resample(face.pixels, detector.card.preprocessing.size) for face in some])
-        logits = np.concatenate([detector.logits(inputs[i : i + 8]) for i in range(0, len(inputs), 8)])
+        logits = np.concatenate([detector.logits([face.pixels]) for face in some])
         judged = np.array([face.reason is None for face in some])
         fake = detector.probabilities(logits)
         result[way] = figures(np.array(labels), fake, judged, detector.card.thresholds)
@@ -157,17 +154,17 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--out", type=Path, default=Path("results/faces.json"))
     options = parser.parse_args()
-    samples = read_data(options.data)
+    detector, samples = Detector.load(), read_data(options.data)
     crops = [s for s in samples if s.split == "test" and s.source.startswith("140k")][::STEP]
     result = {
         "command": "python benchmarks/faces.py DATA",
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-        "realface": __version__,
+        **origin(),
+        "detector": detector.id.sha256,
         "milliseconds_640x480": round(milliseconds(), 1),
         "faceless": {"pictures": FACELESS, "found": faceless(FACELESS)},
         "recall": recall([replace(s, source=s.source or "all") for s in samples]),
-        "three_ways": three_ways(Detector.load(), crops),
-        "small_in_frame": small_in_frame(Detector.load(), [s for s in samples if s.split == "test"], SMALL),
+        "three_ways": three_ways(detector, crops),
+        "small_in_frame": small_in_frame(detector, [s for s in samples if s.split == "test"], SMALL),
     }
     options.out.write_text(json.dumps(result, indent=1) + "\n")
     print(json.dumps(result, indent=1))

@@ -11,8 +11,6 @@ import functools
 import io
 import json
 import multiprocessing
-import os
-import platform
 import random
 import re
 import resource
@@ -22,7 +20,6 @@ import time
 import traceback
 import zlib
 from collections import Counter
-from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
 
@@ -31,6 +28,7 @@ import pillow_heif
 from PIL import Image
 
 from realface import errors, images, metadata, provenance
+from realface.evaluation.origin import origin
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 from helpers import chunk, face, swapped_profile
@@ -346,11 +344,7 @@ def main() -> None:
     pool.terminate()
     result = {
         "command": f"python benchmarks/fuzz.py --files {options.files} --seed {options.seed}",
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-        "versions": {
-            "python": platform.python_version(),
-            **{name: version(name) for name in ("realface", "pillow", "pillow-heif", "numpy")},
-        },
+        **origin("pillow-heif"),
         "files": options.files,
         "outcomes": dict(counts.most_common()),
         "unhandled_exceptions": unhandled,

@@ -9,15 +9,14 @@ get the blurred colours of their surroundings, or plain grey. What counts is how
 
 import argparse
 import json
-import os
-import platform
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageFilter
 
-from realface import Detector, __version__, faces, images
+from realface import Detector, faces, images
 from realface.data import read_data
+from realface.evaluation.origin import origin
 from realface.progress import track
 
 SHARE = 0.1
@@ -26,7 +25,7 @@ DRAWS = 5
 
 def hidden(crop: np.ndarray, cells: np.ndarray, filling: np.ndarray) -> np.ndarray:
     """A (S, S, 3) crop with the cells marked in a (G, G) bool grid replaced by those of `filling`."""
-    mask = np.kron(cells, np.ones((crop.shape[0] // len(cells),) * 2, bool))
+    mask = np.asarray(Image.fromarray(cells).resize(crop.shape[:2], Image.Resampling.NEAREST))
     return np.where(mask[..., None], filling, crop)
 
 
@@ -46,7 +45,6 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("results/heatmap.json"))
     options = parser.parse_args()
     detector = Detector.load(options.detector)
-    size = detector.card.preprocessing.size
     samples = [s for s in read_data(options.data) if s.split == options.split and s.label == 1]
     rng = np.random.default_rng(0)
     order = rng.permutation(len(samples))
@@ -58,17 +56,17 @@ def main() -> None:
             break
         if not found or found[0].reason:
             continue
-        crop = faces.resample(found[0].pixels, size)
-        logit, maps = detector.explain(crop[None])
+        crop = found[0].pixels
+        logit, maps = detector.explain([crop])
         if detector.probabilities(logit)[0] < detector.card.thresholds.fake_from:
             continue
         used += 1
         evidence = maps[0]
-        blurred = np.asarray(Image.fromarray(crop).filter(ImageFilter.GaussianBlur(size / 16)))
+        blurred = np.asarray(Image.fromarray(crop).filter(ImageFilter.GaussianBlur(len(crop) / 16)))
         draws = [top(rng.random(evidence.shape)) for _ in range(DRAWS)]
         for name, filling in {"blurred": blurred, "grey": np.full_like(crop, 128)}.items():
             cells = [top(evidence), top(-evidence), *draws]
-            after = detector.logits(np.stack([hidden(crop, chosen, filling) for chosen in cells]))
+            after = detector.logits([hidden(crop, chosen, filling) for chosen in cells])
             by_logit = logit[0] - after
             by_probability = detector.probabilities(logit)[0] - detector.probabilities(after)
             for i, which in enumerate(("marked", "least marked")):
@@ -77,8 +75,7 @@ def main() -> None:
             falls.setdefault(f"random, {name}", []).append(means)
     result = {
         "command": "python benchmarks/heatmap.py DATA",
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-        "realface": __version__,
+        **origin(),
         "detector": detector.id.sha256,
         "pictures": used,
         "share_hidden": SHARE,

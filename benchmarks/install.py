@@ -9,8 +9,6 @@ TensorFlow and loading the notebook's model, in turns.
 
 import argparse
 import json
-import os
-import platform
 import statistics
 import subprocess
 import tempfile
@@ -21,6 +19,8 @@ from pathlib import Path
 from PIL import Image
 from skimage.data import astronaut
 from speed import keras_python
+
+from realface.evaluation.origin import origin
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -54,8 +54,7 @@ def main() -> None:
         rounds = [(seconds(check), seconds(plain), seconds(theirs)) for _ in range(5)]
         result = {
             "command": "python benchmarks/install.py",
-            "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-            "python": platform.python_version(),
+            **origin(),
             "installed_megabytes": round((size(packages) - before) / 1e6, 1),
             "cold_check_seconds": round(statistics.median(row[0] for row in rounds), 2),
             "import_numpy_seconds": round(statistics.median(row[1] for row in rounds), 2),

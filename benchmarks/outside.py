@@ -18,6 +18,7 @@ from collections import Counter
 from pathlib import Path
 
 from realface import Detector, degrade, images
+from realface.evaluation.origin import origin
 from realface.paths import cache_dir, write_whole
 
 REQUIREMENT = "openpeople==0.1.2"
@@ -59,8 +60,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("results/outside.json"))
     options = parser.parse_args()
     wheel = package()
-    rows = {name: judge(Detector.load(name), wheel) for name in options.detector or ["best", "fast"]}
-    result = {"command": "python benchmarks/outside.py", "pictures": REQUIREMENT, "detectors": rows}
+    rows = {}
+    for name in options.detector or ["best", "fast"]:
+        detector = Detector.load(name)
+        rows[name] = {"detector": detector.id.sha256, **judge(detector, wheel)}
+    result = {"command": "python benchmarks/outside.py", **origin(), "pictures": REQUIREMENT, "detectors": rows}
     print(json.dumps(result, indent=1))
     options.out.write_text(json.dumps(result, indent=1) + "\n")
 

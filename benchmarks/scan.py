@@ -12,7 +12,6 @@ alone, after a random share of the time that it takes undisturbed. A part is lef
 import argparse
 import json
 import os
-import platform
 import random
 import shlex
 import shutil
@@ -27,11 +26,11 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-import onnxruntime
 from pyarrow import parquet
 from speed import make_files
 
-from realface import Detector, __version__, images
+from realface import Detector, images
+from realface.evaluation.origin import origin
 from realface.scan.parts import folder_of
 
 CORES = len(os.sched_getaffinity(0))
@@ -213,8 +212,7 @@ def main() -> None:
                 before[part] = asked | do(folder, files, options)
                 print(f"{part}: {json.dumps(before[part])}", file=sys.stderr)
     result = {
-        "machine": f"{platform.machine()}, {CORES} cores",
-        "versions": {"realface": __version__, "onnxruntime": onnxruntime.__version__},
+        **origin("pyarrow", "ray"),
         **{part: before[part] for part in ("rate", "memory", "kills", "ray") if part in before},
     }
     options.out.parent.mkdir(parents=True, exist_ok=True)

@@ -4,13 +4,12 @@
 
 Everything runs in one call on the same files, taking turns round by round, so that the ratios hold
 whatever else the machine does. TensorFlow is installed by this script alone, into a folder of its own. Networks
-without a bundled detector are timed with untrained weights: speed does not depend on them.
+without a bundled detector are timed with untrained weights: speed does not depend on them. Plain PyTorch judges the
+whole picture, as a script of ten lines would: no face is looked for, and no file is distrusted.
 """
 
 import argparse
 import json
-import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -21,20 +20,23 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
+import torch
 from PIL import Image
 from skimage import data
 
-from realface import Detector, __version__, bundled
+from realface import Detector, bundled
 from realface.card import Card
+from realface.evaluation.origin import origin
 from realface.networks import NETWORKS, build
+from realface.networks.base import Network
 from realface.paths import cache_dir
 from realface.training.config import make_config
 from realface.training.export import export, preprocessing
 
 TENSORFLOW = "tensorflow-cpu==2.21.0"
 BATCH = 16
-Contender = Callable[[list[str], int], float]
+PLAIN = "efficientnet-lite0"  # the network of `fast`
+Contender = Callable[[list[str], int], float]  # seconds for files, so many at a time
 
 
 def keras_python() -> Path:
@@ -69,6 +71,19 @@ def ours(detector: Detector) -> Contender:
         else:
             for _ in detector.check_many(files, batch_size=batch):
                 pass
+        return time.perf_counter() - start
+
+    return seconds
+
+
+def plain(network: Network) -> Contender:
+    def seconds(files: list[str], batch: int) -> float:
+        start = time.perf_counter()
+        with torch.inference_mode():
+            for first in range(0, len(files), batch):
+                some = [Image.open(path).convert("RGB") for path in files[first : first + batch]]
+                pixels = np.stack([image.resize((network.input_size,) * 2, Image.Resampling.BICUBIC) for image in some])
+                network(torch.from_numpy(pixels).movedim(-1, 1).float() / 255).sigmoid().numpy()
         return time.perf_counter() - start
 
     return seconds
@@ -110,6 +125,7 @@ def main() -> None:
         network = build(name, seed=0)
         given = preprocessing(network, make_config({"network": name}).framing)
         contenders[name] = ours(Detector(export(network, Card(name, "0", name, given))))
+    contenders[f"plain PyTorch: {PLAIN}"] = plain(build(PLAIN, seed=0).eval())
     worker = Path(__file__).with_name("keras_path.py")
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -143,8 +159,8 @@ def main() -> None:
         }
     result = {
         "command": f"python benchmarks/speed.py --images {options.images} --rounds {options.rounds}",
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-        "versions": {"realface": __version__, "onnxruntime": onnxruntime.__version__, "keras": facts["version"]},
+        **origin("torch"),
+        "keras": facts["version"],
         "keras_parameters": facts["parameters"],
         "milliseconds_on_one_core": {
             name: round(on_one_core(Detector.load(path, threads=1)), 1) for name, path in bundled().items()

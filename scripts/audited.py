@@ -11,10 +11,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from figures import RESULTS, commit
+from figures import RESULTS
 
 from realface.data.audit import Audit, audit
 from realface.data.fix import kept_rows
+from realface.evaluation.origin import origin
 
 
 def told(found: Audit) -> dict[str, Any]:
@@ -50,10 +51,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS / "audit.json")
     options = parser.parse_args()
     found = told(audit(options.data))
-    result = {
-        "command": "python scripts/audited.py DATA",
-        "commit": commit(),
-    }
+    result = {"command": "python scripts/audited.py DATA", **origin("scikit-learn")}
     options.out.write_text(json.dumps(result | found, indent=1) + "\n")
 
 

@@ -12,6 +12,7 @@ import json
 from pathlib import Path
 
 from realface import Detector
+from realface.evaluation.origin import origin
 from realface.evaluation.rows import FILE
 
 EVALUATE = "realface evaluate DATA --detector fast --detector best --every 4 --out REPORT"
@@ -54,6 +55,8 @@ def main() -> None:
     cost = {"fast": took["fast"], "best": took["best"], "auto": took["fast"] + sent * took["best"]}
     result = {
         "command": f"{EVALUATE}; python scripts/cascade.py REPORT",
+        **origin(),
+        "detectors": {name: sha256 for sha256, name in names.items()},
         "pictures": len(auto),
         "sent_on": round(sent, 4),
         "rows": {

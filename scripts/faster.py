@@ -14,7 +14,6 @@ import hashlib
 import json
 import logging
 import os
-import platform
 import statistics
 import sys
 import tempfile
@@ -28,18 +27,17 @@ from unittest import mock
 
 import numpy as np
 import onnx
-import onnxruntime
-from figures import ROOT, commit
+from figures import ROOT
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 from PIL import Image
-from PIL import __version__ as pillow
 from sklearn.metrics import roc_auc_score
 
-from realface import Detector, __version__, bundled, faces, finder, graph, images, provenance
+from realface import Detector, bundled, faces, finder, graph, images, provenance
 from realface.card import KEY
 from realface.data import Sample, read_data
 from realface.data.crops import network_input, read_face
 from realface.errors import ImageError
+from realface.evaluation.origin import origin
 from realface.faces import Candidate
 from realface.finder import Found
 from realface.progress import track
@@ -336,9 +334,8 @@ def main() -> None:
     keras = json.loads((ROOT / "results" / "speed.json").read_text())["rows"]["Keras notebook-small"]["1"]
     result = {
         "command": f"python scripts/faster.py DATA --every {options.every}",
-        "commit": commit(),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, instructions: {', '.join(instructions()) or '?'}",
-        "versions": {"realface": __version__, "onnxruntime": onnxruntime.__version__, "pillow": pillow},
+        **origin(),
+        "instructions": instructions(),
         "bar_ms": round(1000 / keras["images_per_second"] / 15, 1),
         "steps_ms": spent,
         "rows": {name: rows[name] | judged[name] for name in ways},

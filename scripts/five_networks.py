@@ -16,8 +16,6 @@ import contextlib
 import csv
 import io
 import math
-import os
-import platform
 import statistics
 import sys
 from pathlib import Path
@@ -25,17 +23,16 @@ from time import monotonic, perf_counter
 from typing import Any
 
 import numpy as np
-import onnxruntime
-import torch
-from figures import RESULTS, commit
+from figures import RESULTS
 from sklearn.metrics import roc_auc_score
 
-from realface import Detector, __version__
+from realface import Detector
 from realface.data import Sample
 from realface.data.crops import read_face
 from realface.data.layouts import content_hash, fingerprints, read_splits
 from realface.degrade import GRID
 from realface.errors import ImageError
+from realface.evaluation.origin import origin
 from realface.evaluation.scores import score_each
 from realface.networks import describe
 from realface.paths import write_whole
@@ -146,6 +143,7 @@ def compare(data: Path, minutes: float, names: list[str], runs: Path, out: Path)
     for name in missing:
         config = make_config({"network": name, "patience": 0, "epochs": 1000})
         run = runs / f"{name}-{same['minutes']}-{same['data_sha256'][:8]}"
+        made = origin("torch")
         row = {
             "network": name,
             "parameters": facts[name].parameters,
@@ -156,11 +154,9 @@ def compare(data: Path, minutes: float, names: list[str], runs: Path, out: Path)
             **measured(run / "detector.onnx", splits["test"]),
             **same,
             **{split: len(samples) for split, samples in splits.items()},
-            "hardware": f"{platform.machine()}, {os.cpu_count()} cores",
-            "realface": __version__,
-            "torch": torch.__version__,
-            "onnxruntime": onnxruntime.__version__,
-            "commit": commit(),
+            "hardware": made["machine"],
+            **{name: made["versions"][name] for name in ("realface", "torch", "onnxruntime")},
+            "commit": made.get("commit"),
         }
         rows.append(row)
         rows.sort(key=lambda row: (*NAMES, row["network"]).index(row["network"]))

@@ -1,12 +1,15 @@
 """The documents say what was measured."""
 
+import hashlib
 import importlib.util
+import json
 import re
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+WEIGHTS = ROOT / "src" / "realface" / "weights"
 spec = importlib.util.spec_from_file_location("figures", ROOT / "scripts" / "figures.py")
 assert spec
 assert spec.loader
@@ -34,3 +37,29 @@ def test_links_between_documents_lead_somewhere() -> None:
         for target in re.findall(r"\]\(([^)#]+)", document.read_text(encoding="utf-8")):
             if "://" not in target:
                 assert (document.parent / target).exists(), f"{document.name}: {target}"
+
+
+def test_figures_are_of_the_detectors_that_are_bundled() -> None:
+    """What depends on weights is measured again when they change; speed does not depend on them."""
+    bundled = {path.stem: hashlib.sha256(path.read_bytes()).hexdigest() for path in WEIGHTS.glob("*.onnx")}
+    measured = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in figures.RESULTS.glob("*.json")}
+    for name, file in {"best": "best", "fast": "fast", "laundering-best": "best", "laundering-fast": "fast"}.items():
+        assert measured[name]["detector"]["sha256"] == bundled[file], name
+    for name, file in {"faces": "best", "heatmap": "best", "evaluate": "fast"}.items():
+        assert measured[name]["detector"] == bundled[file], name
+    assert measured["cascade"]["detectors"] == bundled
+    assert {name: row["detector"] for name, row in measured["outside"]["detectors"].items()} == bundled
+
+
+def test_the_bars_of_an_evaluation_are_met() -> None:
+    got = json.loads((figures.RESULTS / "evaluate.json").read_text(encoding="utf-8"))
+    assert got["faces"] >= got["bars"]["faces"]
+    assert got["minutes"] <= got["bars"]["minutes"]
+    assert got["peak_megabytes"] <= got["bars"]["peak_megabytes"]
+
+
+def test_make_help_tells_of_everything_that_can_be_made() -> None:
+    text = (ROOT / "Makefile").read_text(encoding="utf-8")
+    (names,) = re.findall(r"^\.PHONY: (.+)$", text, re.MULTILINE)
+    told = re.findall(r"^([a-z]+):.* ## .", text, re.MULTILINE)
+    assert sorted(names.split()) == sorted(told)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from html import escape
 from pathlib import Path
 
 import numpy as np
@@ -113,7 +114,8 @@ def test_the_report_is_one_file_that_runs_nothing(data: Path, detector: Detector
     assert "real, called fake" in html
     assert "this is no conformance test" in html
     assert "decides: fake at 80 % and above, real under 20 %, in between inconclusive." in html
-    assert f"with onnxruntime {done.result['versions']['onnxruntime']}" in html
+    assert f"onnxruntime {done.result['versions']['onnxruntime']}" in html
+    assert escape(done.result["machine"]) in html
     assert "too few samples to say" in html
     assert "APCER at BPCER 0.1 %" in html
     assert "APNRR" in html

@@ -4,13 +4,11 @@ import hashlib
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .. import __version__
 from ..card import SIZE_GROUPS
 from ..data import SPLITS, Sample, read_data
 from ..data.layouts import content_hash, fingerprints, manifest_rows
@@ -23,6 +21,7 @@ from .commands import BATCH, Command
 from .compare import differences
 from .grid import grid_figures
 from .metrics import called, classes, grouped, in_order, of_answers, operating_points, size_names
+from .origin import origin
 from .rows import CODES, Picture, Row, answers, program
 from .scores import look
 
@@ -36,9 +35,9 @@ class Evaluation:
     """Figures, and what they are made of.
 
     Attributes:
-        result: plain dictionaries, lists, strings and numbers. realface, versions: its version, and those of what it
-            computes with; split, sources, every: which pictures; data_sha256: of them; pictures: how many; detectors:
-            `measured` of each; comparison: of the first with each of the others, see
+        result: plain dictionaries, lists, strings and numbers. machine, versions, commit: see
+            `realface.evaluation.origin`; split, sources, every: which pictures; data_sha256: of them; pictures: how
+            many; detectors: `measured` of each; comparison: of the first with each of the others, see
             `realface.evaluation.compare.differences`.
         rows: those of each detector.
     """
@@ -156,8 +155,7 @@ def summary(described: Sequence[dict[str, Any]], told: list[list[Row]], facts: d
         name = known["detector"]["name"]
         names.append(name if name not in names else f"{name} ({known['detector']['sha256'][:8]})")
     result = {
-        "realface": __version__,
-        "versions": {name: version(name) for name in ("onnxruntime", "numpy", "scikit-learn", "pillow")},
+        **origin("scikit-learn"),
         **facts,
         "pictures": len(told[0]),
         "detectors": [

@@ -35,8 +35,8 @@ def page(evaluation: Evaluation, facts: dict[str, str]) -> str:
     named = list(zip(detectors, judged, strict=True))
     roc, det = plots.curves({known["name"]: got for known, got in named})
     row = detectors[0]["figures"]["all"]
-    with_ = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
-    facts = {"Program": f"realface {result['realface']}, with {with_}"} | facts
+    programs = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
+    facts = {"Measured by": f"{programs}; {result['machine']}"} | facts
     about = {"Written": datetime.now(UTC).isoformat(timespec="seconds"), **facts}
     about["Pictures"] = (
         f"{result['pictures']:,}; by the first detector {row['real']:,} real and {row['fake']:,} fake faces were judged"

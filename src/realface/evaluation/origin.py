@@ -1,0 +1,48 @@
+"""Where a figure comes from: the code, the machine and the versions that measured it."""
+
+import platform
+import re
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from ..cores import cores
+
+_ROOT = Path(__file__).resolve().parents[3]
+_CODE = ("src", "scripts", "benchmarks", "pyproject.toml")
+
+
+def origin(*packages: str) -> dict[str, Any]:
+    """What every file of measured figures says of how it came about.
+
+    Args:
+        packages: others whose versions matter, by the names they are installed by.
+
+    Returns:
+        machine: processor and cores; versions: of Python, realface, what judges pictures and `packages`; and where the
+        code is a checkout, commit: with a + where the code differs from it.
+    """
+    names = ("realface", "onnxruntime", "numpy", "pillow", *packages)
+    return _commit() | {
+        "machine": f"{_processor()}, {cores()} cores",
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in names}},
+    }
+
+
+def _commit() -> dict[str, str]:
+    if not (_ROOT / ".git").exists():
+        return {}
+    at, differs = (
+        subprocess.run(["git", *asked], cwd=_ROOT, capture_output=True, text=True, check=True).stdout.strip()
+        for asked in (["rev-parse", "--short", "HEAD"], ["status", "--porcelain", "--", *_CODE])
+    )
+    return {"commit": at + "+" * bool(differs)}
+
+
+def _processor() -> str:
+    try:
+        named = re.search(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text(encoding="utf-8"))
+    except OSError:
+        named = None
+    return f"{named[1]} ({platform.machine()})" if named else platform.machine()
