@@ -214,10 +214,19 @@ def test_pictures_that_kill_their_process_are_errors_and_take_no_other_along(
     }
 
 
-def test_a_worker_that_cannot_start_ends_the_scan(detector_file: Path) -> None:
+def test_a_worker_that_cannot_start_ends_the_scan(detector_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = Settings(str(detector_file), DetectorId("brightness", "1", "of another file"))
-    with local.Pool(settings, 1) as pool, pytest.raises(ScanError, match="could not be started"):
-        list(pool.run([[Entry("a", "a")]]))
+
+    def refused() -> None:
+        with local.Pool(settings, 1) as pool, pytest.raises(ScanError, match="could not be started"):
+            list(pool.run([[Entry("a", "a")]]))
+
+    def no_memory(*_: object, **__: object) -> None:
+        raise OSError(12, "Cannot allocate memory")
+
+    refused()
+    monkeypatch.setattr(local.subprocess, "Popen", no_memory)
+    refused()
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
@@ -248,6 +257,14 @@ def test_the_command_line(begun: Path, sources: list[str], detector_file: Path, 
     assert (found.answered, found.finished) == (False, True)
 
 
+def test_a_summary_names_the_folders_of_odd_names(tmp_path: Path) -> None:
+    names = ["a/2024 12:30:00.jpg", "s.tar::in/b.png", "t.tar::c.png", "d.jpg", "two\nlines/e.jpg", "s3://f/g:h/i.jpg"]
+    rows = [{"path": name, "verdict": "fake", "status": "ok"} for name in names]
+    parquet.write_table(pa.Table.from_pylist(rows, SCHEMA), tmp_path / "out.parquet")
+    found = {folder.path for folder in summary(tmp_path / "out.parquet").folders}
+    assert found == {"a", "s.tar::in", "t.tar", "", "two\nlines", "s3://f/g:h"}
+
+
 def test_help_and_wrong_usage(tmp_path: Path, monkeypatch, capsys) -> None:
     assert run(monkeypatch, "scan", "--help") == 0
     out = capsys.readouterr().out
@@ -256,5 +273,6 @@ def test_help_and_wrong_usage(tmp_path: Path, monkeypatch, capsys) -> None:
     (tmp_path / "no.parquet").write_bytes(b"PAR1")
     for arguments in ((), ("summary",), ("summary", tmp_path / "none.parquet"), ("summary", tmp_path / "no.parquet")):
         assert run(monkeypatch, "scan", *arguments) == 2
-    assert run(monkeypatch, "scan", tmp_path, "--out", tmp_path / "nowhere" / "a.parquet") == 2
+    for out in (tmp_path / "nowhere" / "a.parquet", tmp_path / "no.parquet"):
+        assert run(monkeypatch, "scan", tmp_path, "--resume", "--out", out) == 2
     assert "Traceback" not in capsys.readouterr().err

@@ -3,6 +3,7 @@
 import io
 import os
 import tarfile
+from itertools import islice
 from pathlib import Path
 
 import fsspec
@@ -118,6 +119,50 @@ def test_a_name_without_end_is_not_read(tmp_path: Path) -> None:
     assert "too large" in entry.broken
 
 
+@pytest.mark.parametrize("kind", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+def test_names_may_be_as_long_as_systems_allow(tmp_path: Path, kind: int) -> None:
+    name = "n" * 4092 + ".jpg"
+    shard(tmp_path / "s.tar", {name: b"long"}, kind)
+    assert [read(e, Limits()) for e in entries([str(tmp_path / "s.tar")])] == [b"long"]
+
+
+SPARSE = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0"}  # what is in the file stands before its data
+
+
+def sized(size: int) -> bytes:
+    header = tarfile.TarInfo("2.jpg")
+    header.size = size
+    return header.tobuf(tarfile.GNU_FORMAT)
+
+
+def told(**fields: str) -> bytes:
+    header = tarfile.TarInfo("2.jpg")
+    header.pax_headers = fields
+    return header.tobuf(tarfile.PAX_FORMAT)
+
+
+@pytest.mark.parametrize(
+    ("header", "why"),
+    [
+        (sized(-1), "damaged"),
+        (sized(-512), "damaged"),
+        (told(size="-8192"), "damaged"),
+        (told(size="-1536"), "damaged"),  # back to its own beginning
+        (tarfile.TarInfo.create_pax_global_header({f"key{n}": "" for n in range(1100)}) + sized(0), "damaged"),
+        (told(comment="a" * 2**14), "too large"),
+        (told(comment="1" * 600), "damaged"),
+        (told(**SPARSE) + b"999999\n" + b"1\n" * 2**20, "too large"),
+    ],
+    ids=["-1", "-512", "PAX -8192", "PAX -1536", "many fields", "long field", "digits", "sparse"],
+)
+def test_hostile_headers_end_a_shard(tmp_path: Path, header: bytes, why: str) -> None:
+    whole = shard(tmp_path / "s.tar", {"1.jpg": b"1" * 10_000})
+    (tmp_path / "s.tar").write_bytes(whole[:10_752] + header + bytes(1024))
+    one, broken = islice(entries([str(tmp_path / "s.tar")]), 9)
+    assert read(one, Limits()) == b"1" * 10_000
+    assert why in broken.broken
+
+
 def test_urls(tmp_path: Path) -> None:
     store = fsspec.filesystem("memory")
     try:
@@ -136,6 +181,20 @@ def test_urls(tmp_path: Path) -> None:
         assert code(*entries(["memory://scan/*.gif"])) == "unreadable"
     finally:
         store.rm("/scan", recursive=True)
+
+
+def test_names_with_signs_of_globs_mean_themselves_first(tmp_path: Path) -> None:
+    store = fsspec.filesystem("memory")
+    names = [f"/odd/{name}" for name in ("img[1].jpg", "what?.jpg", "all*.jpg", "a[b]/c.jpg")]
+    try:
+        store.pipe(dict.fromkeys((*names, "/odd/img1.jpg", "/odd/allow.jpg"), b""))
+        store.pipe("/odd/s[1].tar", shard(tmp_path / "s.tar", {"in.png": b"inner"}))
+        wanted = [f"memory://{name}" for name in (*names, "/odd/s[1].tar::in.png")]
+        (tmp_path / "again.txt").write_text("\n".join([*wanted[:3], "memory:///odd/a[b]", "memory:///odd/s[1].tar"]))
+        assert paths(tmp_path / "again.txt") == wanted
+        assert paths("memory://odd/img[0-9].jpg") == ["memory:///odd/img1.jpg"]
+    finally:
+        store.rm("/odd", recursive=True)
 
 
 def test_urls_that_cannot_be_opened_say_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import ClassVar
 
+import fsspec
 import pytest
 import s3fs
 from conftest import encoded, grey
@@ -17,6 +19,7 @@ from test_scan_source import code, paths, shard
 from realface.errors import MissingExtra, ScanError
 from realface.images import Limits
 from realface.scan import source
+from realface.scan.parts import folder_of
 from realface.scan.run import scan
 from realface.scan.source import entries, read
 
@@ -47,6 +50,29 @@ class Web(http.server.SimpleHTTPRequestHandler):
 
 class Plain(Web):
     ranges = False
+
+
+class Outage(Web):
+    """Every other picture does not come."""
+
+    over = False
+
+    def do_GET(self) -> None:
+        if not self.over and self.path.endswith(("1.png", "3.png")):
+            self.send_error(503)
+        else:
+            super().do_GET()
+
+
+class Silent(Web):
+    """What is asked is noted, and answered to nobody."""
+
+    asked: ClassVar[list[str]]
+    end: ClassVar[threading.Event]
+
+    def do_GET(self) -> None:
+        self.asked.append(self.path)
+        self.end.wait()
 
 
 @contextmanager
@@ -139,7 +165,7 @@ def test_s3_that_does_not_answer_or_knows_nobody(bucket: s3fs.S3FileSystem, monk
         patch.delenv("AWS_ACCESS_KEY_ID")
         with pytest.raises(ScanError, match=r"NoCredentials.*credentials \(docs/scan.md"):
             paths("s3://bucket/deep")
-        assert code(*entries(["s3://bucket/deep/a.png"])) == "unreadable"
+        assert code(*entries(["s3://bucket/deep/a.png"])) == "unreachable"
     s3fs.S3FileSystem.clear_instance_cache()
     with monkeypatch.context() as patch:
         patch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
@@ -147,6 +173,22 @@ def test_s3_that_does_not_answer_or_knows_nobody(bucket: s3fs.S3FileSystem, monk
             paths("s3://bucket/deep")
         with pytest.raises(ScanError, match="cannot be listed"):
             paths("s3://bucket/deep/s.tar")
+    s3fs.S3FileSystem.clear_instance_cache()
+
+
+def test_s3_that_is_silent_is_asked_twice(
+    bucket: s3fs.S3FileSystem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    s3fs.S3FileSystem.clear_instance_cache()
+    monkeypatch.setattr(Silent, "asked", [], raising=False)
+    monkeypatch.setattr(Silent, "end", threading.Event(), raising=False)
+    monkeypatch.setitem(fsspec.config.conf, "s3", {"config_kwargs": {"read_timeout": 0.1}})
+    with web(tmp_path, Silent) as root, monkeypatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL", root)
+        with pytest.raises(ScanError, match=r"cannot be listed: .*[Tt]imeout"):
+            paths("s3://bucket/deep")
+        Silent.end.set()
+    assert len(Silent.asked) == 2
     s3fs.S3FileSystem.clear_instance_cache()
 
 
@@ -166,14 +208,14 @@ def test_a_web_server_without_ranges_sends_no_whole_shard_for_a_picture(tree: Pa
 
 def test_web_servers_that_fail(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with web(tree) as root:
-        assert code(*entries([f"{root}/broken.jpg"])) == "unreadable"
+        assert code(*entries([f"{root}/broken.jpg"])) == "unreachable"
         with pytest.raises(ScanError, match=r"broken cannot be listed: .*500.* network"):
             paths(f"{root}/broken")
     with pytest.raises(ScanError, match=r"cannot be listed: .* --resume"):
         paths(f"{root}/b")
     with pytest.raises(ScanError, match=r"s.tar cannot be listed: .* --resume"):
         paths(f"{root}/s.tar")
-    assert code(*entries([f"{root}/a.png"])) == "unreadable"
+    assert code(*entries([f"{root}/a.png"])) == "unreachable"
 
     def missing(name: str) -> None:
         raise ImportError(name)
@@ -196,3 +238,23 @@ def test_a_scan_of_both(bucket: s3fs.S3FileSystem, detector_file: Path, tmp_path
         (f"{root}/fake.png", "fake"),
         (f"{root}/gone.png", "not_found"),
     ]
+
+
+def test_pictures_that_did_not_come_are_judged_when_it_goes_on(
+    detector_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def judged(out: Path) -> list[str | None]:
+        scan([root], out, detector=str(detector_file), workers=1, resume=True)
+        return [row["verdict"] or row["error_code"] for row in parquet.read_table(out).to_pylist()]
+
+    (tmp_path / "www").mkdir()
+    for number in range(5):
+        (tmp_path / "www" / f"{number}.png").write_bytes(encoded(grey(255)))
+    out = tmp_path / "out.parquet"
+    with web(tmp_path / "www", Outage) as root:
+        assert judged(out) == judged(out) == ["fake", "unreachable", "fake", "unreachable", "fake"]
+        monkeypatch.setattr(Outage, "over", True)
+        assert judged(out) == ["fake"] * 5
+        assert not folder_of(out).exists()
+        judged(tmp_path / "undisturbed.parquet")
+        assert parquet.read_table(out).equals(parquet.read_table(tmp_path / "undisturbed.parquet"))

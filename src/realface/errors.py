@@ -4,6 +4,7 @@ RealfaceError
 ├── ImageError            one picture cannot be answered; the others still can
 │   ├── NotFound              not_found
 │   ├── Unreadable            unreadable        permissions, a folder where a file belongs, an I/O error
+│   │   └── Unreachable       unreachable       a picture elsewhere did not come; a scan that goes on asks again
 │   ├── EmptyFile             empty
 │   ├── TooManyBytes          too_many_bytes
 │   ├── TooManyPixels         too_many_pixels
@@ -41,6 +42,10 @@ class NotFound(ImageError):
 
 class Unreadable(ImageError):
     code = "unreadable"
+
+
+class Unreachable(Unreadable):
+    code = "unreachable"
 
 
 class EmptyFile(ImageError):

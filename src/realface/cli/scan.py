@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 import typer
 from typer.core import TyperGroup
 
+from ..errors import Unreachable
 from ..images import Limits
 from .options import fail, need, need_folder
 
@@ -80,6 +81,8 @@ def scan(
     found = sum_up(out)
     print(found.told(20))
     print(f"\n{out} holds a row for each picture. A verdict is a hint for a person, not proof.")
+    if Unreachable.code in found.answers:
+        print("Pictures that were unreachable are asked for again by the same command with --resume.")
     raise typer.Exit(0 if found.answered else 1)
 
 

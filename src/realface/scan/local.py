@@ -92,16 +92,16 @@ class Worker:
 
     def _start(self) -> None:
         self.close()
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "realface.scan.worker", self._settings.to_json()],  # -P: not from this folder
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=None if os.environ.get("REALFACE_DEBUG") else subprocess.DEVNULL,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-            process_group=0,  # Ctrl-C is for the scan, which ends its workers
-        )
         ready = False
         with suppress(StopIteration, OSError, pa.ArrowException):
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "realface.scan.worker", self._settings.to_json()],  # -P: not from here
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=None if os.environ.get("REALFACE_DEBUG") else subprocess.DEVNULL,
+                env={**os.environ, "OMP_NUM_THREADS": "1"},
+                process_group=0,  # Ctrl-C is for the scan, which ends its workers
+            )
             self._rows = pa.ipc.open_stream(self._process.stdout)
             ready = self._read() is not None
         if self._ended:

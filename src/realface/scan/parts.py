@@ -1,14 +1,18 @@
 """The results of a scan on the disk: parts while it runs, one file in the end; the parts are the journal.
 
 Parts hold the rows in the order of the source, so what is done is always a beginning of it. A part is there whole or
-not at all, and so is the result.
+not at all, and so is the result. Parts stay beside it while it lacks pictures that were unreachable: going on puts
+those into the parts, and makes the result anew.
 """
 
 import json
 import os
 import shutil
 import time
+from collections import deque
 from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +20,7 @@ import pyarrow as pa
 from filelock import FileLock, Timeout
 from pyarrow import parquet
 
-from ..errors import ScanError
+from ..errors import ScanError, Unreachable
 from .rows import SCHEMA
 
 KEY = b"realface_scan"
@@ -38,66 +42,90 @@ class Parts:
         resume: go on with what is there.
         rows: in a part, if they come fast.
 
+    Attributes:
+        done: pictures whose rows are there and are not to be judged again.
+        finished: whether the result is there and nothing is to be judged again.
+
     Raises:
-        ScanError: there are results already and `resume` was not asked, they are of another scan, or of one that runs.
+        ScanError: there are results already and `resume` was not asked, they are of another scan, of one that runs, or
+            of none; or the disk refuses, as in all methods.
     """
 
     def __init__(self, out: Path, record: dict[str, Any], *, resume: bool, rows: int) -> None:
         self.out, self.folder = out, folder_of(out)
         self._record, self._most = json.dumps(record), rows
         self._waiting: list[pa.Table] = []
+        self._again: deque[tuple[Path, int]] = deque()  # the part and the row of each picture that is judged again
         if not resume and (out.exists() or self.folder.exists()):
             hint = "add --resume to go on with it" if self.folder.exists() else "name another or remove it"
             raise ScanError(f"{out} is there already; {hint}")
-        self.folder.mkdir(exist_ok=True)
-        self._lock = FileLock(self.folder / "lock")
-        try:
-            self._lock.acquire(timeout=0)
-        except Timeout:
-            raise ScanError(f"another scan is writing {out}") from None
-        try:
-            self._check_record(record)
-            self.done = parquet.read_metadata(out).num_rows if self.finished else self._count()
-        except BaseException:
-            self._release()
-            raise
-        self._written, self._last = self.done, time.monotonic()
+        with self._disk():
+            self.folder.mkdir(exist_ok=True)
+            self._lock = FileLock(self.folder / "lock")
+            try:
+                self._lock.acquire(timeout=0)
+            except Timeout:
+                raise ScanError(f"another scan is writing {out}") from None
+            try:
+                self._check_record(record)
+                self._written = self._count()
+                self.done = self._written - sum(map(_missing, self._parts()))
+                self.finished = out.exists() and not (self._written and _missing(out))
+            except BaseException:
+                self._release(remove=not self._parts())
+                raise
+        self._last = time.monotonic()
 
     def __enter__(self) -> "Parts":
         return self
 
     def __exit__(self, *_: object) -> None:
         try:
-            if self.folder.exists() and not self.finished:
-                self._write()  # also when interrupted
+            self._write()  # also when interrupted
         finally:
-            self._release()
+            self._release(remove=self.finished)
 
-    def _release(self) -> None:
+    def _release(self, *, remove: bool) -> None:
         self._lock.release()
-        if self.finished:
+        if remove:
             shutil.rmtree(self.folder, ignore_errors=True)
 
-    @property
-    def finished(self) -> bool:
-        """Whether the result is there; it is put there whole."""
-        return self.out.exists()
+    @contextmanager
+    def _disk(self) -> Iterator[None]:
+        """What the disk refuses, as an error that says what to do."""
+        try:
+            yield
+        except (OSError, pa.ArrowException) as error:
+            raise ScanError(
+                f"{self.out} or a part of it in {self.folder.name} cannot be written or read: {error}; "
+                "make room, set the permissions or remove the part that is damaged, then go on with --resume"
+            ) from None
 
-    def paths(self) -> Iterator[str]:
-        """What the pictures that are done are called."""
+    def rows(self) -> Iterator[tuple[str, bool]]:
+        """What the pictures in parts are called, and which are to be judged again: their new rows are added first."""
         for part in self._parts():
-            yield from parquet.read_table(part, columns=["path"])["path"].to_pylist()
+            with self._disk():
+                rows = parquet.read_table(part, columns=["path", "error_code"]).to_pylist()
+            for number, row in enumerate(rows):
+                if again := row["error_code"] == Unreachable.code:
+                    self._again.append((part, number))
+                yield row["path"], again
 
     def add(self, rows: pa.Table) -> None:
         """Take the rows of the next pictures."""
         self._waiting.append(rows)
         self.done += len(rows)
-        if self.done - self._written >= self._most or time.monotonic() - self._last > _SECONDS:
+        if sum(map(len, self._waiting)) >= self._most or time.monotonic() - self._last > _SECONDS:
             self._write()
 
     def join(self) -> None:
         """Make the result of the parts."""
         self._write()
+        with self._disk():
+            self._join()
+            self.finished = not _missing(self.out)
+
+    def _join(self) -> None:
         half = self.folder / "joined"
         with parquet.ParquetWriter(half, SCHEMA.with_metadata({KEY: self._record}), compression="zstd") as writer:
             held, count = [], 0
@@ -116,10 +144,29 @@ class Parts:
         self._last = time.monotonic()
         if not self._waiting:
             return
+        rows, self._waiting = pa.concat_tables(self._waiting), []  # where writing fails, they are judged again
+        again = min(len(rows), len(self._again))
+        with self._disk():
+            self._mend(rows[:again])
+            if again < len(rows):
+                self._put(rows[again:], self.folder / f"{self._written:012}.parquet")
+        self._written += len(rows) - again
+
+    def _mend(self, rows: pa.Table) -> None:
+        """Put rows that were judged again in their places."""
+        places, done = [self._again.popleft() for _ in range(len(rows))], 0
+        for part, numbers in groupby(places, key=lambda place: place[0]):
+            old = parquet.read_table(part)
+            order = list(range(len(old)))
+            for _, number in numbers:
+                order[number] = len(old) + done
+                done += 1
+            self._put(pa.concat_tables([old, rows]).take(order), part)
+
+    def _put(self, rows: pa.Table, part: Path) -> None:
         half = self.folder / "half"
-        parquet.write_table(pa.concat_tables(self._waiting), half, compression="zstd")
-        _settle(half, self.folder / f"{self._written:012}.parquet")
-        self._waiting, self._written = [], self.done
+        parquet.write_table(rows, half, compression="zstd")
+        _settle(half, part)
 
     def _parts(self) -> list[Path]:
         return sorted(self.folder.glob("*.parquet"))
@@ -131,27 +178,38 @@ class Parts:
             try:
                 whole = whole and part.stem == f"{rows:012}"
                 rows += parquet.read_metadata(part).num_rows if whole else 0
-            except (pa.ArrowException, OSError):
+            except (pa.ArrowException, OSError) as error:
+                if getattr(error, "errno", None):  # it is the disk, the part may be whole
+                    raise
                 whole = False
             if not whole:
                 part.unlink()
         return rows
 
     def _check_record(self, record: dict[str, Any]) -> None:
+        """ScanError unless the result and the parts, where they are there, are of this scan."""
         file = self.folder / "scan.json"
-        if self.finished:
-            stored = (parquet.read_schema(self.out).metadata or {}).get(KEY, b"{}")
-        elif file.exists():
-            stored = file.read_bytes()
-        else:
+        stored = [file.read_bytes()] if file.exists() else []
+        if self.out.exists():
+            try:
+                stored.append((parquet.read_schema(self.out).metadata or {}).get(KEY, b"{}"))
+            except (OSError, pa.ArrowException):
+                raise ScanError(f"{self.out} is not the result of a scan; name another --out or move it away") from None
+        for before in map(json.loads, stored):
+            wrong = [f"{key} was {before.get(key)}, is {now}" for key, now in record.items() if now != before.get(key)]
+            if wrong:
+                raise ScanError(f"{self.out} is of another scan, name another --out: {'; '.join(wrong)}")
+        if not file.exists():
             half = self.folder / "half"
             half.write_text(self._record)
             _settle(half, file)
-            return
-        before = json.loads(stored)
-        differs = [f"{key} was {before.get(key)}, is {now}" for key, now in record.items() if before.get(key) != now]
-        if differs:
-            raise ScanError(f"{self.out} is of another scan, name another --out: {'; '.join(differs)}")
+
+
+def _missing(file: Path) -> int:
+    """How many pictures were unreachable."""
+    with parquet.ParquetFile(file) as rows:
+        codes = rows.iter_batches(columns=["error_code"])
+        return sum(batch["error_code"].to_pylist().count(Unreachable.code) for batch in codes)
 
 
 def _settle(half: Path, whole: Path) -> None:

@@ -41,7 +41,7 @@ def scan(
     """Judge all pictures of some sources and write a row for each, in their order, to a Parquet file.
 
     Interrupted or killed, it goes on with `resume` where it stopped; with neither a result nor a part of one, `resume`
-    begins. A finished scan is left as it is.
+    begins. Pictures that were unreachable are judged again; else a finished scan is left as it is.
 
     Args:
         sources: see `source.entries`.
@@ -68,7 +68,7 @@ def scan(
     with Parts(out, record, resume=resume, rows=part_rows) as parts:
         if parts.finished:
             return
-        batches = _batches(_rest(entries(sources), parts.paths()))
+        batches = _batches(_rest(entries(sources), parts.rows()))
         with bar() as display:
             display.columns = (*display.columns, _Rate())
             task = display.add_task("scanning", total=None, completed=parts.done)
@@ -92,13 +92,13 @@ def _judged(
         yield from pool.run(batches)
 
 
-def _rest(listing: Iterator[Entry], done: Iterable[str]) -> Iterator[Entry]:
-    """What of a listing is not done.
+def _rest(listing: Iterator[Entry], done: Iterable[tuple[str, bool]]) -> Iterator[Entry]:
+    """What of a listing is not done, after what of it is to be judged again.
 
     Raises:
         ScanError: the listing does not begin with what is done.
     """
-    for number, path in enumerate(done, 1):
+    for number, (path, again) in enumerate(done, 1):
         entry = next(listing, None)
         now = text(entry.path) if entry else "nothing"
         if now != path:
@@ -106,6 +106,8 @@ def _rest(listing: Iterator[Entry], done: Iterable[str]) -> Iterator[Entry]:
                 f"the source has changed since the scan began: picture {number:,} was {path}, now it is {now}; "
                 "begin again with another --out"
             )
+        if entry and again:
+            yield entry
     yield from listing
 
 

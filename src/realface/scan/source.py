@@ -20,6 +20,7 @@ from ..errors import (
     ScanError,
     TooManyBytes,
     Truncated,
+    Unreachable,
     Unreadable,
 )
 from ..images import Limits
@@ -27,7 +28,10 @@ from ..paths import SUFFIXES, expand
 
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 _TRY = "check the address, the network and the credentials (docs/scan.md says which)"
-_MAX_HEADER = 2**20  # bytes that tarfile may ask for at once: it would read a long name of any length
+_MAX_HEADER = 2**14  # bytes that tarfile may ask for at once: it would read a long name of any length
+_DIGITS = re.compile(rb"\d{512}")  # tarfile searches them in quadratic time; no field has so many
+_MAX_HEADERS = 2**20  # bytes of all headers before one file: those of a sparse file go on as long as they like
+_MAX_FIELDS = 1000  # that apply to one file: those for all files add up, and tarfile copies them for each
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +54,7 @@ class Entry:
 
 
 def entries(sources: Iterable[str]) -> Iterator[Entry]:
-    """The pictures of all sources in a fixed order, never more than the names of one folder in memory.
+    """The pictures of all sources in a fixed order, listed folder by folder; all that a glob matches is listed at once.
 
     A source is a picture, a folder (looked through in order of name, links to folders not followed), a glob, a tar
     shard, a URL that fsspec opens (again a file, a folder, a glob or a shard), or a `.txt` file with one of these
@@ -73,7 +77,7 @@ def read(entry: Entry, limits: Limits) -> bytes:
     """The bytes of a picture; nothing of a shard is ever written to the disk.
 
     Raises:
-        ImageError: one of those of `images.read_bytes`, or Truncated where a shard ends too early.
+        ImageError: one of those of `images.read_bytes`, Truncated where a shard ends too early, or Unreachable.
     """
     if entry.broken:
         raise Unreadable(entry.broken)
@@ -89,7 +93,7 @@ def read(entry: Entry, limits: Limits) -> bytes:
     except ImageError:
         raise
     except Exception as error:  # every kind of URL fails in ways of its own
-        raise Unreadable(f"it could not be read: {_said(error)}; {_TRY}") from None
+        raise (Unreachable if remote else Unreadable)(f"it could not be read: {_said(error)}; {_TRY}") from None
     if entry.offset is not None and len(data) != entry.size:
         raise Truncated("the shard ends within this picture; copy or download it again")
     if len(data) > limits.max_bytes:
@@ -107,7 +111,7 @@ def _remote_bytes(entry: Entry, limits: Limits) -> bytes:
     if entry.size == 0:  # an empty range would be a wrong one
         return b""
     system, path = _open_url(entry.file)
-    if system.protocol[0].startswith("http"):
+    if _is_http(system):
         return _http_bytes(system, path, entry, limits.max_bytes + 1)
     if entry.size is not None:  # one request
         start = entry.offset or 0
@@ -153,7 +157,7 @@ def _listed(source: str) -> Iterator[Entry]:
 def _remote(url: str) -> Iterator[Entry]:
     system, path = _open_url(url)
     try:
-        if glob.has_magic(path):
+        if _is_glob(system, path):
             matches = system.glob(path, detail=True)
             infos: Iterator[dict[str, Any]] = (matches[name] for name in sorted(matches))
         else:
@@ -180,6 +184,16 @@ def _remote(url: str) -> Iterator[Entry]:
         raise _silent(url, error) from None
 
 
+def _is_glob(system: Any, path: str) -> bool:
+    """Whether a path stands for those that match it: unless something has this very name, as on the disk."""
+    if not glob.has_magic(path) or _is_http(system):  # pages quote names
+        return glob.has_magic(path)
+    try:
+        return not system.exists(path)
+    except PermissionError:  # for what matches there may be permission
+        return True
+
+
 def _silent(url: str, error: Exception) -> ScanError:
     return ScanError(f"{url} cannot be listed: {_said(error)}; {_TRY}, then go on with --resume")
 
@@ -197,6 +211,10 @@ def _walk(system: Any, folder: str) -> Iterator[dict[str, Any]]:
             yield from _walk(system, info["name"])  # what is not below would lead in circles: pages link upwards
 
 
+def _is_http(system: Any) -> bool:
+    return str(system.protocol[0]).startswith("http")
+
+
 def _open_url(url: str) -> tuple[Any, str]:
     kind = url.split("://")[0].lower()
     options: dict[str, Any] = {"use_listings_cache": False}
@@ -205,8 +223,10 @@ def _open_url(url: str) -> tuple[Any, str]:
             aiohttp = importlib.import_module("aiohttp")
             options["timeout"] = aiohttp.ClientTimeout(total=300, sock_connect=10, sock_read=20)
         if kind in ("s3", "s3a"):
-            os.environ.setdefault("AWS_MAX_ATTEMPTS", "2")  # s3fs tries again by itself
+            os.environ.setdefault("AWS_MAX_ATTEMPTS", "2")  # within each try of s3fs
         system, path = fsspec.url_to_fs(url, **options)
+        if kind in ("s3", "s3a"):  # five tries of 15 seconds, for a part of a file five times five
+            system.retries, system.read_timeout = 2, 10
         return system, str(path)
     except ImportError as error:
         ours = kind in ("http", "https", "s3", "s3a")
@@ -221,16 +241,21 @@ class _Headers:
 
     def __init__(self, file: Any, name: str) -> None:
         self._file, self._name = file, name
+        self.left = _MAX_HEADERS
 
     def read(self, size: int = -1) -> bytes:
-        if not 0 <= size <= _MAX_HEADER:
+        self.left -= size
+        if not 0 <= size <= _MAX_HEADER or self.left < 0:
             raise tarfile.ReadError("a header is too large")
         try:
-            return bytes(self._file.read(size))
+            data = bytes(self._file.read(size))
         except Exception as error:
             if isinstance(error, ValueError) or not _URL.match(self._name):  # a server without ranges; a bad disk
                 raise
             raise _silent(self._name, error) from None
+        if _DIGITS.search(data):
+            raise tarfile.ReadError("a header is damaged")
+        return data
 
     def seek(self, offset: int, whence: int = 0) -> int:
         return int(self._file.seek(offset, whence))
@@ -255,8 +280,11 @@ def _open_shard(file: str) -> Any:
 def _shard(path: str, file: str) -> Iterator[Entry]:
     """The pictures in a tar file, by its headers; links, devices and other files in it are passed over."""
     try:
-        with _open_shard(file) as raw, tarfile.open(fileobj=_Headers(raw, file), mode="r:") as tar:  # type: ignore[call-overload]
+        with _open_shard(file) as raw, tarfile.open(fileobj=(headers := _Headers(raw, file)), mode="r:") as tar:  # type: ignore[call-overload]
             while (member := tar.next()) is not None:
+                if member.size < 0 or tar.offset <= member.offset or len(member.pax_headers) > _MAX_FIELDS:
+                    raise tarfile.ReadError("a header is damaged")  # or leads back, to be read for ever
+                headers.left = _MAX_HEADERS
                 tar.members.clear()  # it would keep them all
                 if member.isreg() and member.name.lower().endswith(SUFFIXES):
                     yield Entry(f"{path}::{member.name}", file, member.offset_data, member.size)

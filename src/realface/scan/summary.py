@@ -15,7 +15,7 @@ _ALL = """
     FROM scan GROUP BY ALL ORDER BY pictures DESC, answer
 """
 _FOLDERS = r"""
-    SELECT regexp_replace(path, '(::|/)?[^/:]*$', '') AS folder, count(*) FILTER (verdict = 'fake') AS fake,
+    SELECT regexp_extract(path, '(?s)^(.*)(::|/)', 1) AS folder, count(*) FILTER (verdict = 'fake') AS fake,
         count(*) FILTER (verdict = 'inconclusive') AS inconclusive, count(*) AS pictures
     FROM scan GROUP BY folder HAVING fake > 0 ORDER BY fake DESC, folder
 """
