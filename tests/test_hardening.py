@@ -1,6 +1,9 @@
 """What holds for the code as a whole: nothing unpickles, evaluates or shells out, and no message drives a terminal."""
 
 import ast
+import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -56,6 +59,21 @@ def test_what_that_would_find() -> None:
         "zip.extractall",
     ]
     assert wrong("import pickletools\nnp.load('x', allow_pickle=False)\nnetwork.eval()\nrun(['x'])") == []
+
+
+def test_the_runtime_reports_to_nobody(tmp_path: Path) -> None:
+    """ONNX Runtime would keep an id of the user and a queue of events in the home folder, and send them."""
+    judge = (
+        "from realface import Detector; import numpy as np; Detector.load('fast').check(np.zeros((64, 64, 3), 'u1'))"
+    )
+    home = {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path), "PYTHONPATH": str(SRC.parent)}
+    subprocess.run([sys.executable, "-c", judge], env=home, check=True)
+    assert list(tmp_path.rglob("*")) == []
+
+
+def test_onnx_runtime_has_one_door() -> None:
+    doors = [path.name for path in SRC.rglob("*.py") if re.search(r"^\s*import onnxruntime", path.read_text(), re.M)]
+    assert doors == ["runtime.py"]
 
 
 def test_no_message_drives_the_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,7 +10,6 @@ from importlib import resources
 from pathlib import Path
 
 import numpy as np
-import onnxruntime as ort
 
 from . import degrade, faces, finder, graph, images, provenance
 from .card import KEY, Card
@@ -18,6 +17,7 @@ from .errors import DetectorError, ImageError, TooManyFaces
 from .faces import Candidate
 from .images import Limits
 from .results import Answer, Claim, DetectorId, Face, Probability, Problem, Trial, Verdict, overall
+from .runtime import ort
 
 Picture = str | os.PathLike[str] | bytes | np.ndarray
 Claims = tuple[Claim, ...]

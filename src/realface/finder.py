@@ -9,8 +9,9 @@ from functools import cache
 from importlib import resources
 
 import numpy as np
-import onnxruntime as ort
 from PIL import Image
+
+from .runtime import ort
 
 SIDE, BIG_SIDE, SMALL_SIDE = 640, 1280, 256
 """Longest sides, in pixels, at which a picture is searched: larger ones than 1,280 at that too, for the small faces of

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 import torch
 from PIL import Image, ImageDraw
 
 from ..errors import ConfigError, MissingExtra
 from ..finder import find
 from ..networks.pretrained import Wheel, keep, kept
+from ..runtime import ort
 
 Maker = Callable[[np.ndarray], np.ndarray]
 """From a (H, W, 3) uint8 RGB face to a fake of the same shape."""
