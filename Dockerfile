@@ -1,10 +1,11 @@
-# The web service alone: what `pip install "realface[serve]"` needs, and Python. Build with: docker build -t realface .
+# The web service alone: what `pip install "realface[serve,postgres]"` needs, and Python: docker build -t realface .
 FROM python:3.11-slim AS build
 WORKDIR /src
 COPY pyproject.toml constraints.txt README.md LICENSE MODEL_CARD.md ./
 COPY src src
+# pip compiles what it installs, and should: the container keeps no bytecode, so every start would compile all anew.
 RUN python -m venv --without-pip /opt/realface \
- && pip --python /opt/realface/bin/python install --no-cache-dir -c constraints.txt ".[serve]"
+ && pip --python /opt/realface/bin/python install --no-cache-dir -c constraints.txt ".[serve,postgres]"
 
 FROM python:3.11-slim
 COPY --from=build /opt/realface /opt/realface

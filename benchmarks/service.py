@@ -12,8 +12,6 @@ import argparse
 import http.client
 import io
 import json
-import os
-import platform
 import random
 import re
 import signal
@@ -30,12 +28,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import onnxruntime
 from fuzz import flat_png, hostile, mutated, seeds
 from PIL import Image
 from skimage.data import astronaut
 
-from realface import __version__
+from realface.evaluation.origin import origin
 from realface.trail import Trail
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -195,7 +192,9 @@ def main() -> None:
         url = f"sqlite:///{folder}/trail.db"
         command = [sys.executable, "-c", "from realface.cli import main; main()", "serve", "--port", "0"]
         command += ["--detector", options.detector, "--batch", str(options.batch), "--trail", url]
-        command += ["--per-client", str(2 * options.clients), "--queue", str(2 * options.clients), "--timeout", "300"]
+        # All come from one address, and wait for each other: with the defaults most would be refused, as they should.
+        raised = f"--per-client {2 * options.clients} --queue {2 * options.clients} --timeout 300"
+        command += raised.split()
         with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
             assert process.stderr
             try:
@@ -222,9 +221,9 @@ def main() -> None:
     ]
     result = {
         "command": f"python benchmarks/service.py --clients {options.clients} --minutes {options.minutes:g} "
-        f"--hostile {options.hostile:g} --detector {options.detector} --batch {options.batch}",
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-        "versions": {"realface": __version__, "onnxruntime": onnxruntime.__version__},
+        f"--hostile {options.hostile:g} --detector {options.detector} --batch {options.batch}, "
+        f"which starts realface serve {raised}",
+        **origin("fastapi", "uvicorn"),
         "requests": sum(seen.statuses.values()),
         "outcomes": dict(seen.statuses.most_common()),
         "pictures_per_second": round(sum(seen.answered.values()) / seconds, 1),

@@ -45,7 +45,8 @@ def records(url: str, request: str) -> list[dict[str, object]]:
 
 
 def refusal(response: requests.Response) -> tuple[int, str]:
-    """Status and code of a refusal, which has one form and is never a stack trace."""
+    """Status and code of a refusal, which has one form and a number, and is never a stack trace."""
+    assert re.fullmatch("[0-9a-f]{32}", response.headers["x-request-id"])
     assert response.headers["content-type"] == "application/json"
     said = response.json()["error"]
     assert list(said) == ["code", "message"]
@@ -256,7 +257,9 @@ def test_what_cannot_start_says_what_to_do(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], client: Client, detector_file: Path
 ) -> None:
     assert call(monkeypatch, "--port", client.port, "--detector", detector_file) == 2
-    assert capsys.readouterr().err.startswith(f"realface: cannot listen at 127.0.0.1, port {client.port}")
+    silent, said = capsys.readouterr().err.splitlines()
+    assert silent == "realface: without --trail, no answer is recorded"
+    assert said.startswith(f"realface: cannot listen at 127.0.0.1, port {client.port}")
     monkeypatch.setitem(sys.modules, "fastapi", None)
     assert call(monkeypatch) == 2
     assert 'pip install "realface[serve]"' in capsys.readouterr().err

@@ -20,7 +20,7 @@ from typer.main import get_command
 
 from realface import Detector, cli
 from realface.web import service_keys
-from realface.web.service import make_app
+from realface.web.service import Settings, make_app
 
 ROOT = Path(__file__).resolve().parent.parent
 OPERATIONS = ("POST /v1/check", "GET /healthz", "GET /readyz", "GET /metrics")
@@ -99,8 +99,8 @@ def test_the_container_is_made_of_files_that_are_there() -> None:
         for source in sources if not rest.startswith("--from=build") else []:
             assert (ROOT / source).exists()
             assert f"!{source}" in ignored
-    assert '".[serve]"' in told["RUN"][0]
-    assert "serve" in project["optional-dependencies"]
+    assert '".[serve,postgres]"' in told["RUN"][0]
+    assert project["optional-dependencies"].keys() >= {"serve", "postgres"}
     assert json.loads(told["ENTRYPOINT"][0]) == ["realface"]
     assert "realface" in project["scripts"]
     assert json.loads(told["CMD"][0]) == ["serve"]
@@ -124,6 +124,15 @@ def test_the_container_is_set_by_options_that_there_are() -> None:
     assert service["environment"]["REALFACE_TRAIL"].startswith("sqlite:////data/")
     assert service["volumes"] == ["trail:/data"]
     assert container()["VOLUME"] == ["/data"]
+
+
+def test_the_container_has_room_for_the_largest_pictures() -> None:
+    service = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]["realface"]
+    assert service["read_only"]
+    (scratch,) = service["tmpfs"]
+    megabytes = int(re.fullmatch(r"/tmp:size=(\d+)m", scratch)[1])  # type: ignore[index]
+    megabytes += 512 * service["environment"]["REALFACE_WORKERS"] + 2 * Settings().room // 2**20 + 512
+    assert megabytes <= 1024 * int(service["mem_limit"].removesuffix("g"))
 
 
 def test_every_option_is_documented() -> None:

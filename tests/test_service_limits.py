@@ -16,12 +16,12 @@ from PIL import Image
 from service_helpers import Client, served
 from test_detector_faces import pair
 
-from realface import Detector
+from realface import Detector, DetectorError
 from realface.card import Preprocessing
 from realface.images import Limits
 from realface.results import Verdict
 from realface.trail import Trail
-from realface.web import service_keys, service_run
+from realface.web import service_body, service_keys, service_queue, service_run
 from realface.web.service import Settings, make_app
 
 FAKE = encoded(grey(255))
@@ -49,15 +49,15 @@ class Callers:
     def __init__(self, client: Client, pool: ThreadPoolExecutor) -> None:
         self.client, self._pool = client, pool
 
-    def post(self, *pictures: bytes) -> "Future[requests.Response]":
+    def post(self, *pictures: bytes, path: str = "/v1/check") -> "Future[requests.Response]":
         """One more caller, who stands in the line when this returns."""
         before = self.waiting()
 
         def call() -> requests.Response:
             with Client(self.client.port) as own:
                 if len(pictures) == 1:
-                    return own.post("/v1/check", data=pictures[0])
-                return own.post("/v1/check", files=[("file", picture) for picture in pictures])
+                    return own.post(path, data=pictures[0])
+                return own.post(path, files=[("file", picture) for picture in pictures])
 
         called = self._pool.submit(call)
         self.until(before + 1)
@@ -92,6 +92,14 @@ def gated() -> Iterator[Gated]:
     detector = Gated()
     yield detector
     detector.gate.set()
+
+
+def answer(connection: socket.socket) -> bytes:
+    """All of one answer in JSON, of an object."""
+    said = connection.recv(65536)
+    while not said.endswith(b"}"):
+        said += connection.recv(65536)
+    return said
 
 
 def refusal(response: requests.Response) -> tuple[int, str]:
@@ -150,6 +158,31 @@ def test_headers_that_do_not_come_are_not_waited_for(monkeypatch: pytest.MonkeyP
             assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
             connection.sendall(whole[:-2])
             assert b"HTTP" not in b"".join(iter(lambda: connection.recv(65536), b""))
+
+
+@pytest.mark.parametrize(
+    ("line", "status"), [("GET /healthz", 200), ("POST /nowhere", 404), ("GET /v1/check", 405), ("POST /v1/check", 413)]
+)
+def test_a_body_that_is_answered_already_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch, detector: Detector, line: str, status: int
+) -> None:
+    monkeypatch.setattr(service_run, "HEADER_SECONDS", 0.2)
+    monkeypatch.setattr(service_body, "LINGER", 0.1)
+    head = f"{line} HTTP/1.1\r\nHost: x\r\nContent-Length: {10**12}\r\n\r\n"
+    with served(make_app(detector)) as client, socket.create_connection(("127.0.0.1", client.port), 10) as connection:
+        connection.sendall(head.encode())
+        assert answer(connection).startswith(f"HTTP/1.1 {status} ".encode())
+        connection.sendall(b"x")  # uvicorn's own clock stops here
+        assert connection.recv(1) == b""
+
+
+def test_who_finishes_a_body_that_is_answered_already_goes_on(detector: Detector) -> None:
+    with served(make_app(detector)) as client, socket.create_connection(("127.0.0.1", client.port)) as connection:
+        connection.sendall(b"POST /nowhere HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\n")
+        assert answer(connection).startswith(b"HTTP/1.1 404 ")
+        connection.sendall(b"a")
+        connection.sendall(b"bcGET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        assert b"HTTP/1.1 200 " in b"".join(iter(lambda: connection.recv(65536), b""))
 
 
 def test_an_answer_that_is_not_read_is_not_kept(monkeypatch: pytest.MonkeyPatch, detector: Detector) -> None:
@@ -233,6 +266,30 @@ def test_pictures_of_several_callers_are_judged_in_one_go_where_asked(gated: Gat
     assert gated.seen == [pictures[:1], pictures[1:3], pictures[3:]]
 
 
+def test_what_fails_for_one_caller_fails_for_no_other(gated: Gated, monkeypatch: pytest.MonkeyPatch) -> None:
+    bad, whole = encoded(grey(1)), gated.check_many
+
+    def check_many(pictures: list[bytes], **options: Any) -> Iterator[Verdict]:
+        yield from whole(pictures, **options)
+        if bad in pictures:
+            raise DetectorError("no number came of it")
+
+    monkeypatch.setattr(gated, "check_many", check_many)
+    with calling(gated, Settings(batch=3)) as callers:
+        calls = [callers.post(picture) for picture in (FAKE, FAKE, bad, FAKE)]
+        gated.gate.set()
+        assert [called.result().status_code for called in calls] == [200, 200, 500, 200]
+    assert gated.seen == [[FAKE], [FAKE, bad, FAKE], [FAKE], [bad], [FAKE]]
+
+
+def test_pictures_of_reports_are_judged_alone(gated: Gated) -> None:
+    with calling(gated, Settings(batch=2)) as callers:
+        calls = [callers.post(FAKE, path="/v1/check?report=html") for _ in range(3)]
+        gated.gate.set()
+        assert all("1 picture: 1 fake." in called.result().text for called in calls)
+    assert gated.seen == [[FAKE]] * 3
+
+
 def test_who_has_gone_leaves_the_line(gated: Gated) -> None:
     other = encoded(grey(0))
     head = b"POST /v1/check HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(other)
@@ -272,6 +329,25 @@ def test_answers_that_wait_for_their_record_share_a_commit(detector_file: Path, 
     assert trail.head().n == 4
     assert sizes[0] == 1
     assert len(sizes) < 4
+
+
+def test_a_record_that_hangs_is_not_ready(detector: Detector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service_queue, "FORGIVEN", 0.0)
+    gate, writes = threading.Event(), threading.Event()
+
+    class Silent(Trail):
+        def append(self, entries: Any) -> None:
+            writes.set()
+            assert gate.wait(30)
+
+    with calling(detector, Settings(), trail=Silent(str(tmp_path / "trail.db"))) as callers:
+        assert callers.client.get("/readyz").status_code == 200
+        called = callers.post(FAKE)
+        assert writes.wait(30)
+        assert refusal(callers.client.get("/readyz")) == (503, "trail")
+        gate.set()
+        assert called.result().status_code == 200
+        assert callers.client.get("/readyz").status_code == 200
 
 
 def test_who_is_refused_while_sending_is_told_why(detector: Detector, tmp_path: Path) -> None:

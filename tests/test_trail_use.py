@@ -6,9 +6,12 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import psycopg
 import pyarrow.parquet as pq
 import pytest
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from test_trail import entry, rows, unguarded
 from typer.testing import CliRunner
 
@@ -160,6 +163,25 @@ class TestNoTrail:
 
     def test_only_its_owner_can_read_it(self, path: Path) -> None:
         assert path.stat().st_mode & 0o077 == 0
+
+    @pytest.mark.parametrize(("query", "limit"), [("", "20000"), ("?tcp_user_timeout=500", "500")])
+    def test_a_server_that_goes_silent_is_not_waited_for(
+        self, query: str, limit: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        asked: list[dict[str, Any]] = []
+
+        def connect(**options: Any) -> None:
+            del options["context"]  # SQLAlchemy's, for psycopg; the rest is for libpq
+            asked.append(conninfo_to_dict(make_conninfo(**options)))
+            raise psycopg.OperationalError("none")
+
+        monkeypatch.setattr(psycopg, "connect", connect)
+        with pytest.raises(TrailError):
+            Trail(f"postgresql://u@h/d{query}")
+        (said,) = asked
+        assert said["tcp_user_timeout"] == limit  # milliseconds
+        seconds = [int(said[f"keepalives_{name}"]) for name in ("idle", "interval", "count")]
+        assert seconds[0] + seconds[1] * seconds[2] == 20
 
     def test_a_missing_driver_is_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(sys.modules, "psycopg", None)

@@ -68,6 +68,8 @@ def serve(
     judge = Detector.load(detector, threads=1, limits=limits, max_faces=max_faces)
     if known is None and host not in LOCAL:
         print("realface: without --keys, everybody who reaches this address is answered", file=sys.stderr)
+    if not trail:
+        print("realface: without --trail, no answer is recorded", file=sys.stderr)
     app = make_app(judge, settings, keys=known, trail=Trail(trail) if trail else None)
     run(app, host, port, timeout=timeout, proxy=proxy)
 

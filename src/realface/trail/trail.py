@@ -21,6 +21,14 @@ from .chain import PRUNED, Entry, Walk, digest
 from .tables import HEAD, RECORDS, prepare
 
 DELETED_AT_ONCE = 10_000
+# Seconds, and milliseconds for the last: without these a server that vanishes is waited for a quarter of an hour.
+_PATIENCE = {
+    "connect_timeout": "10",
+    "keepalives_idle": "10",
+    "keepalives_interval": "5",
+    "keepalives_count": "2",
+    "tcp_user_timeout": "20000",
+}
 Records = Iterable[Mapping[str, Any]]
 Track = Callable[[Records, int], Records]
 """Passes records on and shows how many of a number are done."""
@@ -205,8 +213,8 @@ def _engine(url: str, create: bool) -> tuple[str, Engine]:
         import psycopg  # noqa: F401
     except ImportError:
         raise MissingExtra('PostgreSQL needs a driver: pip install "realface[postgres]"') from None
-    parsed = parsed.set(drivername="postgresql+psycopg")
-    engine = create_engine(parsed, pool_pre_ping=True, connect_args={"connect_timeout": 10})
+    parsed = parsed.set(drivername="postgresql+psycopg", query={**_PATIENCE, **parsed.query})
+    engine = create_engine(parsed, pool_pre_ping=True)
     event.listen(engine, "begin", _postgresql_begin)
     return name, engine
 

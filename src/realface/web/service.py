@@ -245,7 +245,7 @@ def make_app(
         if service.queue.full:
             return Refused("busy", "too many requests are waiting").response()
         if service.recorder.failing:
-            return Refused("trail", "the last answer could not be recorded").response()
+            return Refused("trail", "answers cannot be recorded").response()
         return _json({"status": "ok"})
 
     @app.get("/metrics", responses=METRICS, response_class=Response, tags=["operate"])

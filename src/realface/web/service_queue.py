@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import math
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -34,6 +35,10 @@ class _Job:
     wish: Wish
     report: Report | None
     done: "asyncio.Future[Verdict]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+
+    def goes_with(self, other: "_Job") -> bool:
+        """Whether both may be judged in one go. Not into reports: what is tried again would be added twice."""
+        return self.wish == other.wish and not (self.report or other.report)
 
 
 class Queue:
@@ -88,29 +93,34 @@ class Queue:
     def _start(self) -> None:
         while self.free and self._waiting:
             jobs = [self._waiting.popleft()]
-            while len(jobs) < self._batch and self._waiting and self._waiting[0].wish == jobs[0].wish:
+            while len(jobs) < self._batch and self._waiting and self._waiting[0].goes_with(jobs[0]):
                 jobs.append(self._waiting.popleft())
             self.free -= 1
             work = asyncio.get_running_loop().run_in_executor(self._pool, self._judge, jobs)
             work.add_done_callback(functools.partial(self._end, jobs))
 
-    def _end(self, jobs: list[_Job], work: "asyncio.Future[list[Verdict]]") -> None:
+    def _end(self, jobs: list[_Job], work: "asyncio.Future[Sequence[Verdict | Exception]]") -> None:
         self.free += 1
-        error = Refused("busy", "the service is stopping") if work.cancelled() else work.exception()
-        for i, job in enumerate(jobs):
+        ended = [Refused("busy", "the service is stopping")] * len(jobs)
+        outcomes: Sequence[Verdict | Exception] = ended if work.cancelled() else work.result()
+        for job, outcome in zip(jobs, outcomes, strict=True):
             if not job.done.done():
-                job.done.set_exception(error) if error else job.done.set_result(work.result()[i])
+                job.done.set_exception(outcome) if isinstance(outcome, Exception) else job.done.set_result(outcome)
         self._start()
 
-    def _judge(self, jobs: list[_Job]) -> list[Verdict]:
+    def _judge(self, jobs: list[_Job]) -> Sequence[Verdict | Exception]:
+        """The verdict on each, or why there is none. What fails together is judged one by one: one may spoil it all."""
         wish, pictures = jobs[0].wish, [job.upload.data for job in jobs]
-        judged = self._detector.check_many(
-            pictures, batch_size=len(jobs), heatmap=wish.heatmap, stability=wish.stability
-        )
-        verdicts = [replace(verdict, path=job.upload.name) for job, verdict in zip(jobs, judged, strict=True)]
-        for job, verdict in zip(jobs, verdicts, strict=True):
-            if job.report:
-                job.report.add(verdict, job.upload.data)
+        try:
+            judged = self._detector.check_many(
+                pictures, batch_size=len(jobs), heatmap=wish.heatmap, stability=wish.stability
+            )
+            verdicts = [replace(verdict, path=job.upload.name) for job, verdict in zip(jobs, judged, strict=True)]
+            for job, verdict in zip(jobs, verdicts, strict=True):
+                if job.report:
+                    job.report.add(verdict, job.upload.data)
+        except Exception as error:
+            return [error] if len(jobs) == 1 else [outcome for job in jobs for outcome in self._judge([job])]
         return verdicts
 
 
@@ -121,12 +131,13 @@ class Recorder:
         self._trail = trail
         self._gathered: list[tuple[Sequence[Entry], asyncio.Future[None]]] = []
         self._writing: asyncio.Task[None] | None = None
-        self._failed = -FORGIVEN
+        self._failed, self._begun = -FORGIVEN, math.inf
 
     @property
     def failing(self) -> bool:
-        """Whether the last record failed; forgiven soon, for without requests nothing would show that it is well."""
-        return time.monotonic() - self._failed < FORGIVEN
+        """Whether a record hangs or the last failed; forgiven soon, for without requests nothing would show it well."""
+        now = time.monotonic()
+        return now - self._failed < FORGIVEN or now - self._begun > FORGIVEN
 
     async def record(self, entries: Sequence[Entry]) -> None:
         """Returns once all entries are committed, where there is a trail.
@@ -146,6 +157,7 @@ class Recorder:
         while self._gathered:
             batch, self._gathered = self._gathered, []
             error: Exception | None = None
+            self._begun = time.monotonic()
             try:
                 await asyncio.to_thread(trail.append, [entry for entries, _ in batch for entry in entries])
                 self._failed = -FORGIVEN
@@ -154,6 +166,7 @@ class Recorder:
                 error = Refused("trail", f"the answer could not be recorded, and so is not given: {problem}")
             except Exception as defect:
                 error = defect
+            self._begun = math.inf
             for _, done in batch:
                 if not done.done():
                     done.set_exception(error) if error else done.set_result(None)

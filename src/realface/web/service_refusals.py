@@ -1,6 +1,7 @@
 """Every way in which the service says no: a stable code, its HTTP status, and one form of body for all."""
 
 import json
+import uuid
 
 from starlette.responses import Response
 
@@ -37,7 +38,8 @@ class Refused(Exception):
         self.code = code
 
     def response(self) -> Response:
-        """The answer: `{"error": {"code", "message"}}` under the code's status."""
+        """The answer: `{"error": {"code", "message"}}` under the code's status, with a number of its own."""
         status = STATUS[self.code]
         body = json.dumps({"error": {"code": self.code, "message": str(self)}})
-        return Response(body, status, _HEADERS.get(status), "application/json")
+        headers = {"X-Request-ID": uuid.uuid4().hex, **_HEADERS.get(status, {})}
+        return Response(body, status, headers, "application/json")

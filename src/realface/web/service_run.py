@@ -14,28 +14,28 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from ..errors import ConfigError
 
-HEADER_SECONDS, UNREAD_SECONDS = 10.0, 60.0
+HEADER_SECONDS, UNREAD_SECONDS = 10.0, 60.0  # the first also for the rest of a body that is answered already
 CONNECTIONS = 512
 _MMAP_THRESHOLD, _ARENA_MAX = -3, -8  # of mallopt(3)
 
 
 class Protocol(H11Protocol):
-    """uvicorn's HTTP/1.1, but it does not wait for ever for headers to come, or for an answer to be read."""
+    """uvicorn's HTTP/1.1, but it waits for ever for nothing: headers, the rest of a body, an answer to be read."""
 
-    _headers: asyncio.TimerHandle | None = None
+    _late: asyncio.TimerHandle | None = None
     _unread: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._headers = self.loop.call_later(HEADER_SECONDS, transport.abort)
+        self._late = self.loop.call_later(HEADER_SECONDS, transport.abort)
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
-        if self.conn.their_state is not h11.IDLE:
-            _cancel(self._headers)
-            self._headers = None
-        elif self._headers is None:  # the beginning of one more request
-            self._headers = self.loop.call_later(HEADER_SECONDS, self.transport.abort)
+        if self.conn.their_state is not h11.IDLE and self.conn.our_state is not h11.DONE:
+            _cancel(self._late)
+            self._late = None
+        elif self._late is None:  # one more request begins, or a body goes on after its answer; uvicorn's clock stopped
+            self._late = self.loop.call_later(HEADER_SECONDS, self.transport.abort)
 
     def on_response_complete(self) -> None:
         _cancel(self._unread)
@@ -44,7 +44,7 @@ class Protocol(H11Protocol):
         super().on_response_complete()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        _cancel(self._headers)
+        _cancel(self._late)
         _cancel(self._unread)
         super().connection_lost(exc)
 
