@@ -18,9 +18,11 @@ from leave_one_out import HOW, Score, Unseen, arguments, means
 from sklearn.metrics import roc_auc_score
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from realface.data.layouts import read_splits
 from realface.networks.base import Network
 from realface.networks.clip import TAPPED, WIDTH
 from realface.networks.two_views import TwoViews
+from realface.evaluation.origin import origin
 from realface.training import held_out
 from realface.training.config import Config
 from realface.training.fuse import Native, load_views, native_view, positive_regression
@@ -121,15 +123,15 @@ class Table:
 
     def judge(self, bench: Bench, head: torch.Tensor) -> Score:
         def score(split: str, version: int) -> np.ndarray:
-            view = (bench.rows[split].views[version][:, self.columns] - self.mean) / self.deviation
-            return np.asarray(view @ head[:-1] + head[-1])
+            view = torch.tensor(bench.rows[split].views[version][:, self.columns], dtype=torch.float32)
+            return np.asarray((view - self.mean) / self.deviation @ head[:-1] + head[-1])
 
         return score
 
 
 def standardised(rows: held_out.Rows, columns: np.ndarray) -> Table:
-    rows = rows.where(~torch.isnan(rows.views[0][:, 0]).numpy())
-    inputs, views = torch.cat([view[:, columns] for view in rows.views]), len(rows.views)
+    rows = rows.where(~np.isnan(rows.views[0][:, 0]))
+    inputs, views = torch.tensor(np.concatenate(rows.views)[:, columns], dtype=torch.float32), len(rows.views)
     mean, deviation = inputs.mean(0), inputs.std(0) + 1e-6
     labels = torch.from_numpy(rows.labels).float().repeat(views)
     weight = torch.from_numpy(weights(rows.samples, "source")).float().repeat(views)
@@ -268,7 +270,7 @@ def main() -> None:
     parser.add_argument("--table", action="append", choices=TABLES, help="only this one; can be given several times")
     options = parser.parse_args()
     config, network = load_views(options.whole, options.native)
-    rows = held_out.read(options.data, network.whole, config)
+    rows = held_out.read(read_splits(options.data), network.whole, config)
     native = {
         name: [native_view(network.native, of_split.samples, of_split.lines, config, version) for version in (0, 1)]
         for name, of_split in rows.items()
@@ -280,7 +282,7 @@ def main() -> None:
             found[what] = measure(bench, row, options.folds)
             print(f"{name}: {what}", found[what], flush=True)
         result = json.loads(options.out.read_text()) if options.out.exists() else {"tables": {}}
-        result["command"] = f"python scripts/ablate.py DATA --folds {options.folds}"
+        result |= {"command": f"python scripts/ablate.py DATA --folds {options.folds}", **origin("torch")}
         result["tables"][name] = found
         options.out.write_text(json.dumps(result, indent=1) + "\n")
 

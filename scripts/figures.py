@@ -33,12 +33,15 @@ DOCUMENTS = (
     "MODEL_CARD.md",
     "docs/data-card.md",
     "docs/data.md",
+    "docs/decisions.md",
+    "docs/evaluation.md",
     "docs/experiments.md",
     "docs/networks.md",
     "docs/faces.md",
     "docs/scan.md",
     "docs/service.md",
     "docs/speed.md",
+    "docs/threat-model.md",
 )
 
 

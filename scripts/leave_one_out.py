@@ -14,14 +14,19 @@ throughout; of the fakes of this data set it was trained on those of its `source
 import argparse
 import json
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
+from realface.data import Sample
+from realface.data.layouts import read_splits
+from realface.evaluation.origin import origin
 from realface.training import held_out
-from realface.training.fuse import Views, both_views, fit_fusion, known_to, load_views
+from realface.training.config import make_config, read_toml
+from realface.training.fuse import Views, both_views, fit_fusion, load_views
+from realface.training.train import sources_of
 
 FOUND_AT, ACCUSED_AT = 0.05, 0.01
 VIEWS = ("whole", "native", "fused")
@@ -105,6 +110,11 @@ def scores_of(views: dict[str, Views], features: dict[str, held_out.Rows], head:
     return {"whole": whole, "native": native, "fused": fused}
 
 
+def known_to(run: Path, samples: Sequence[Sample]) -> set[str]:
+    """The sources of a data set that a native view was trained on."""
+    return sources_of(make_config(read_toml(run / "config.toml"))) or {sample.source for sample in samples}
+
+
 def arguments(description: str, folds: int, out: str) -> argparse.ArgumentParser:
     """What is asked of whoever leaves sources out of both views."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -119,9 +129,10 @@ def arguments(description: str, folds: int, out: str) -> argparse.ArgumentParser
 def main() -> None:
     options = arguments(str(__doc__), 6, "results/leave-one-out.json").parse_args()
     config, network = load_views(options.whole, options.native)
-    features = held_out.read(options.data, network.whole, config)
+    features = held_out.read(read_splits(options.data), network.whole, config)
     heads = list(held_out.folds(features, options.folds, network.whole, config))
-    views = both_views(features, heads, network, config)
+    judged = {name: replace(rows, views=rows.views[:2]) for name, rows in features.items()}
+    views = both_views(judged, heads, network, config)
     known = known_to(options.native, views["train"].samples)
     unseen = {name: Unseen() for name in VIEWS}
     for head in heads:
@@ -131,6 +142,7 @@ def main() -> None:
     found = {name: of_view.shares() for name, of_view in unseen.items()}
     result = {
         "command": f"python scripts/leave_one_out.py DATA --folds {options.folds}",
+        **origin("torch"),
         "folds": options.folds,
         "known_to_native": sorted(known),
         "mean": {name: means(sources) for name, sources in found.items()},

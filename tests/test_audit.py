@@ -99,6 +99,12 @@ class TestCopies:
         shutil.move(folder, tmp_path / "moved")
         assert all(s.path.is_file() for s in read_data(tmp_path / "moved" / "fixed.csv"))
 
+    def test_a_fixed_manifest_says_what_made_a_fake(self, data: Data, tmp_path: Path) -> None:
+        data.add("a.png", encoded(portrait(0)), "fake")
+        data.rows = [f"{data.rows[0]},generator", f"{data.rows[1]},SDXL"]
+        fix(audit(data.done()), tmp_path / "fixed.csv")
+        assert [s.generator for s in read_data(tmp_path / "fixed.csv")] == ["SDXL"]
+
     def test_fix_does_not_replace_what_was_audited(self, planted: Audit, tmp_path: Path) -> None:
         manifest = tmp_path / "data" / "manifest.csv"
         before = manifest.read_bytes()

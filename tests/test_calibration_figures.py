@@ -4,12 +4,13 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import brier_score_loss
+from torch import from_numpy
+from torchmetrics.functional.classification import binary_calibration_error
 
 from realface.card import Policy, Thresholds
-from realface.evaluation.bootstrap import drawings, interval, scatter, weighted
+from realface.evaluation.bootstrap import drawings, interval, scatter
 from realface.evaluation.metrics import calibration_error, figures, promises, table
 from realface.rates import wilson
 
@@ -37,12 +38,29 @@ ROWS = st.lists(st.tuples(st.integers(0, 1), st.sampled_from([k / 64 for k in ra
 
 @settings(max_examples=100, deadline=None, derandomize=True, database=None)
 @given(ROWS)
+@example([(1, 0.75)])
+@example([(0, 0.25), (0, 1.0)])
+@example([(0, 0.5), (1, 0.5), (0, 0.5)])
 def test_error_and_brier_score_of_any_rows(rows: list[tuple[int, float]]) -> None:
     labels, fake = [label for label, _ in rows], [probability for _, probability in rows]
-    assert calibration_error(np.array(labels), np.array(fake)) == pytest.approx(by_hand(labels, fake))
-    one = np.ones((1, len(rows)))
-    brier = weighted(np.array(labels), np.array(fake), np.full(len(rows), -1), one)["brier"][0]
-    assert brier == pytest.approx(brier_score_loss(labels, fake, pos_label=1), abs=1e-12)
+    assert calibration_error(np.array(labels), np.array(fake)) == pytest.approx(by_hand(labels, fake), abs=1e-9)
+    got = measured(labels, fake)
+    assert got["ece"] == (pytest.approx(by_hand(labels, fake), abs=1e-9) if len(set(labels)) == 2 else None)
+    assert got["brier"] == pytest.approx(sum((f - label) ** 2 for label, f in rows) / len(rows), abs=1e-9)
+
+
+def test_the_error_is_that_of_torchmetrics_but_at_the_edges_of_bins(rng: np.random.Generator) -> None:
+    labels, fake = rng.integers(0, 2, 500), rng.beta(0.3, 0.3, 500)
+    fake = fake[fake < 1]
+
+    def theirs(labels: np.ndarray, fake: np.ndarray) -> float:
+        return float(binary_calibration_error(from_numpy(fake), from_numpy(labels), n_bins=15, norm="l1"))
+
+    labels = labels[: len(fake)]
+    assert calibration_error(labels, fake) == pytest.approx(theirs(labels, fake), abs=1e-9)
+    edge = np.array([1, 0]), np.array([0.95, 1.0])
+    assert calibration_error(*edge) == pytest.approx(abs(1.95 / 2 - 1 / 2), abs=1e-9)
+    assert theirs(*edge) == pytest.approx((0.05 + 1) / 2, abs=1e-9)
 
 
 def test_what_is_calibrated_and_what_is_not() -> None:
@@ -75,7 +93,6 @@ def test_the_interval_is_that_of_the_drawings() -> None:
 
 def test_one_sample_and_none() -> None:
     assert calibration_error(np.array([1]), np.array([0.75])) == 0.25
-    assert calibration_error(np.array([], int), np.array([])) is None
     got = measured([1], [0.75])
     assert (got["ece"], got["brier"], got["auc"]) == (None, 0.0625, None)
     assert got["intervals"]["bpcer"] is None
@@ -134,9 +151,9 @@ def test_figures_of_older_files_still_make_a_table() -> None:
     old = {"real": 2, "fake": 0, "auc": None, "accuracy": 1.0, "bpcer": 0.0, "apcer": None, "inconclusive": 0.5}
     assert table({"old": old}).splitlines()[-1] == "| old | 2 | 0 | - | 100.0% | 0.0% | - | 50.0% |"
     both = table({"old": old, "new": measured([0, 1], [0.1, 0.9])}).splitlines()
-    assert len({line.count("|") for line in both}) == 1
-    assert both[-2].endswith("| 50.0% | - | - |")
-    assert "0.0% (0.0 to 79.3)" in both[-1]
+    assert len({line.count("|") for line in both[:4]}) == 1
+    assert "| 50.0% | - | - |" in both[2]
+    assert "| 0.0% (0.0 to 79.3) † |" in both[3]
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,12 @@ import pytest
 from conftest import brightness_detector, encoded, grey
 
 from realface.card import Thresholds
-from realface.degrade import AS_IT_IS
+from realface.degrade import AS_IT_IS, GRID
 from realface.errors import DataError
 from realface.evaluation.compare import FIGURES, comparison_table, differences, load
+from realface.evaluation.evaluate import summary
+from realface.evaluation.metrics import METRICS, Metric, table
+from realface.evaluation.page import page
 from realface.evaluation.rows import FILE, Row
 
 
@@ -67,8 +70,33 @@ def test_equal_detectors_cannot_be_told_apart(scores: tuple[np.ndarray, ...]) ->
     got = differences(rows_of(labels, first, "a"), rows_of(labels, first, "b"))
     assert {row["says"] for row in got["figures"].values()} == {None}
     assert {row["interval"] is None for row in got["figures"].values()} == {True}
-    table = comparison_table({"first": "a", "other": "b"} | got)
-    assert table.count("too few samples to say") == len(FIGURES)
+    told = comparison_table({"first": "a", "other": "b"} | got)
+    assert told.count("too few samples to say") == len(FIGURES)
+
+
+def test_a_metric_is_a_line_in_one_table(monkeypatch: pytest.MonkeyPatch, scores: tuple[np.ndarray, ...]) -> None:
+    """It has an interval, and is told of in tables, in the report, in comparisons and in the grid."""
+    metric = Metric("Mean error", "error", lambda labels, fake: np.abs(fake - labels).mean(), share=False)
+    for place in (METRICS, FIGURES):  # the second is made from the first when it is imported
+        monkeypatch.setitem(place, "error", metric)
+    labels, *told = (some[::10] for some in scores)
+    rows = [rows_of(labels, fake, "d") for fake in told]
+    rows[0] = [
+        replace(row, fake=dict.fromkeys(GRID, row.fake[AS_IT_IS]), called=dict.fromkeys(GRID, row.called[AS_IT_IS]))
+        for row in rows[0]
+    ]
+    known = {"detector": {"name": "a", "version": "", "sha256": "d"}}
+    known |= dict.fromkeys(("thresholds", "policy", "seconds"))
+    done = summary([known, known], rows, {})
+    first = done.result["detectors"][0]
+    got, wanted = first["figures"]["all"], np.abs(told[0] - labels).mean()
+    assert (got["error"], first["grid"]["worst"]["error"]) == pytest.approx((wanted, wanted))
+    low, high = got["intervals"]["error"]
+    assert low < wanted < high
+    head, _, row, *_ = table({"all": got}).splitlines()
+    assert (head.split(" | ")[-1], row.split(" | ")[-1]) == ("error |", f"{wanted:.4f} |")
+    assert page(done, {}).count(f"<b>{wanted:.4f}</b>") > len(GRID)
+    assert done.result["comparison"][0]["figures"]["error"]["says"] == "better"
 
 
 def test_only_what_both_answered_counts(scores: tuple[np.ndarray, ...]) -> None:
@@ -78,7 +106,8 @@ def test_only_what_both_answered_counts(scores: tuple[np.ndarray, ...]) -> None:
     got = differences(rows_of(labels, first, "a")[:-5], some)
     assert (got["pictures"], got["left_out"]) == (594, 6)
     one_class = differences(rows_of(labels, first, "a")[:100], rows_of(labels, second, "b")[:100])
-    assert set(one_class["figures"]) == {"accuracy", "bpcer", "inconclusive", "brier"}
+    assert {"accuracy", "bpcer", "inconclusive", "brier"} <= one_class["figures"].keys()
+    assert not {"auc", "ap", "eer", "apcer", "apcer_at", "ece"} & one_class["figures"].keys()
     nothing = differences(rows_of(labels, first, "a")[:5], rows_of(labels, second, "b")[5:])
     assert (nothing["pictures"], nothing["figures"]) == (0, {})
 

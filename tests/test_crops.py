@@ -88,7 +88,7 @@ def test_another_finder_searches_again(tmp_path: Path, monkeypatch: pytest.Monke
     path = saved(PORTRAIT, tmp_path / "a.png")
     wanted = read_face(path, "face")
     entry(cache, path).write_text("null")
-    monkeypatch.setattr(crops, "_finder_version", lambda: "another")
+    monkeypatch.setattr(crops, "_version", lambda: "another")
     assert same(read_face(path, "face"), wanted)
 
 
@@ -164,6 +164,16 @@ def test_a_picture_that_cannot_be_read_is_not_remembered(framing: Framing, tmp_p
     with pytest.raises(ImageError):
         read_face(tmp_path / "missing.png", framing)
     assert not cache.exists()
+
+
+def test_other_degradations_are_another_program_and_faces_stay_where_they_were_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, where = crops.program(), crops._version()
+    (tmp_path / "degrade.py").write_text("# changed")
+    monkeypatch.setattr(crops.degrade, "__file__", str(tmp_path / "degrade.py"))
+    assert crops.program() not in (before, where)
+    assert crops._version() == where
 
 
 def test_without_a_history_a_crop_is_only_resampled() -> None:

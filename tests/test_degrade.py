@@ -171,14 +171,11 @@ def test_masks_are_plain_and_differ() -> None:
 
 def test_the_grid_is_what_it_says() -> None:
     assert next(iter(degrade.GRID)) == degrade.AS_IT_IS
-    assert list(degrade.GRID)[-1] == degrade.COVERED
-    assert len(degrade.GRID) == 14
     results = {name: change(FACE, seeded()) for name, change in degrade.GRID.items()}
     assert np.array_equal(results.pop(degrade.AS_IT_IS), FACE)
     for name, factor in {"scale 1.5": 1.5, "scale 0.75": 0.75, "scale 0.5": 0.5}.items():
         assert results[name].shape == (128 * factor, 128 * factor, 3)
-    same_size = {name: result for name, result in results.items() if not name.startswith("scale")}
-    errors = {name: error(result) for name, result in same_size.items()}
+    errors = {name: error(result) for name, result in results.items() if result.shape == FACE.shape}
     assert min(errors.values()) > 0
     for names in (("JPEG 90", "JPEG 70", "JPEG 50", "JPEG 30"), ("blur 0.5", "blur 1", "blur 1.5")):
         assert [errors[name] for name in names] == sorted(errors[name] for name in names)
@@ -229,7 +226,7 @@ class TestRandomHistory:
             assert degrade.random_history(FACE[:32, :32], seeded(seed)).shape == (32, 32, 3)
 
     def test_what_happened_once_happens_again(self) -> None:
-        """Caches of features hold these lives; where one changes, `training.features._RECIPE` must be raised."""
+        """Where one of these lives changes, detectors must be trained again to be compared."""
         lives = [degrade.random_history(FACE, seeded(seed)) for seed in range(6)]
         assert [life.shape[:2] for life in lives] == [
             (103, 103),

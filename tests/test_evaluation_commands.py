@@ -1,12 +1,16 @@
 """Programs as detectors: what they print is not trusted."""
 
 import json
+import re
 import shlex
 import sys
 from pathlib import Path
 
+import numpy as np
+import onnx
 import pytest
 from conftest import encoded, grey
+from onnx import TensorProto, helper
 
 from realface import Detector
 from realface.degrade import AS_IT_IS
@@ -15,6 +19,7 @@ from realface.evaluation import commands
 from realface.evaluation.commands import Command
 from realface.evaluation.evaluate import evaluate
 
+DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "evaluation.md"
 START = "import json, os, sys, time\npaths = sys.argv[1:]\n"
 
 
@@ -132,3 +137,36 @@ def test_a_command_beside_a_file(program, tmp_path: Path, detector: Detector, mo
     resumed = evaluate([detector, command], data, "test", out=out, resume=True)
     assert [Path(path).name for path in json.loads(seen.read_text())] == ["3.png", "0.png", "6.png"]
     assert len(resumed.result["detectors"][1]["missing"]) == 2
+
+
+def test_the_documented_program_measures_any_onnx_classifier(tmp_path: Path) -> None:
+    """Of a network that calls bright pictures fake, by softmax over (real, fake)."""
+    graph = helper.make_graph(
+        [
+            helper.make_node("ReduceMean", ["image"], ["mean"], axes=[1, 2, 3], keepdims=1),
+            helper.make_node("Reshape", ["mean", "shape"], ["fake"]),
+            helper.make_node("Neg", ["fake"], ["real"]),
+            helper.make_node("Concat", ["real", "fake"], ["logits"], axis=1),
+        ],
+        "bright",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["n", 3, 224, 224])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", 2])],
+        [helper.make_tensor("shape", TensorProto.INT64, [2], [-1, 1])],
+    )
+    model, program, data = tmp_path / "model.onnx", tmp_path / "other.py", tmp_path / "data"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10), model)
+    (text,) = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL)
+    program.write_text(text, encoding="utf-8")
+    for i in range(6):
+        path = data / "test" / ("real", "fake")[i % 2] / f"{i}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(encoded(grey(40 + 160 * (i % 2), 64 + i)))
+    (data / "test" / "fake" / "broken.png").write_bytes(b"nothing")
+    command = Command(shlex.join([sys.executable, str(program), str(model), "{paths}"]))
+    done = evaluate([command], data, "test")
+    (told,) = done.result["detectors"]
+    assert (told["figures"]["all"]["auc"], told["figures"]["all"]["accuracy"]) == (1, 1)
+    assert (told["unreadable"], told["missing"]) == ([str(data / "test" / "fake" / "broken.png")], [])
+    logit = np.mean((200 / 255 - np.array([0.485, 0.456, 0.406])) / (0.229, 0.224, 0.225))
+    fakes = [row.fake[AS_IT_IS] for row in done.rows[0] if row.label and row.fake]
+    assert fakes == pytest.approx([1 / (1 + np.exp(-2 * logit))] * 3, abs=1e-4)

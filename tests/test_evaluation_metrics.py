@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.optimize import brentq
 from sklearn import metrics as sk
@@ -31,30 +31,46 @@ def crossing_by_search(labels: np.ndarray, fake: np.ndarray, counts: np.ndarray)
     return float(np.interp(brentq(lambda t: np.interp(t, steps, fpr + tpr - 1), 0, steps[-1], xtol=1e-14), steps, fpr))
 
 
+def by_others(labels: np.ndarray, fake: np.ndarray, counts: np.ndarray) -> dict[str, float | None]:
+    """The figures by scikit-learn or by direct computation, None where a class is missing."""
+    told = {
+        "accuracy": sk.accuracy_score(labels, fake >= 0.5, sample_weight=counts),
+        "brier": np.average((labels - fake) ** 2, weights=counts),
+    }
+    if len(set(labels.tolist())) < 2:
+        return told | dict.fromkeys(("auc", "ap", "eer"))
+    return told | {
+        "auc": sk.roc_auc_score(labels, fake, sample_weight=counts),
+        "ap": sk.average_precision_score(labels, fake, sample_weight=counts),
+        "eer": crossing_by_search(labels, fake, counts),
+    }
+
+
 @quick
 @given(ROWS)
+@example([(1, 0.7, 0)])
+@example([(0, 0.7, 0), (0, 0.2, 1), (0, 0.2, 1)])
+@example([(0, 0.5, 0), (1, 0.5, 1), (0, 0.5, 2)])
+@example([(0, 0.3, 0), (1, 0.3, 1), (0, 0.9, 2), (1, 0.9, 0), (1, 1.0, 0)])
 def test_figures_are_those_of_scikit_learn(rows: list[tuple[int, float, int]]) -> None:
+    """Those reported and those drawn for intervals; also of one picture, of one class, of constant scores, of ties."""
     labels, fake, counts = arrays(rows)
-    both = len(set(labels.tolist())) == 2
+    called = np.where(fake > 0.7, 1, -1)
+    reported = metrics.of_answers(labels, fake, called)
+    once = by_others(labels, fake, np.ones(len(rows)))
+    assert {name: reported[name] for name in once} == pytest.approx(once, abs=1e-9)
     weights = np.stack([np.ones(len(rows)), counts + 1])
-    found = weighted(labels, fake, np.where(fake > 0.7, 1, -1), weights)
+    found = weighted(labels, fake, called, weights)
     for i, of in enumerate(weights):
-        accuracy = sk.accuracy_score(labels, fake >= 0.5, sample_weight=of)
-        assert found["accuracy"][i] == pytest.approx(accuracy, abs=1e-9)
-        assert found["brier"][i] == pytest.approx(np.average((labels - fake) ** 2, weights=of), abs=1e-9)
-        if not both:
-            assert not {"auc", "ap", "eer", "ece"} & found.keys()
-            continue
-        auc = sk.roc_auc_score(labels, fake, sample_weight=of)
-        assert found["auc"][i] == pytest.approx(auc, abs=1e-9)
-        assert found["ap"][i] == pytest.approx(sk.average_precision_score(labels, fake, sample_weight=of), abs=1e-9)
-        assert found["eer"][i] == pytest.approx(crossing_by_search(labels, fake, of), abs=1e-9)
-        for name, label in (("f1_real", 0), ("f1_fake", 1)):
+        wanted = by_others(labels, fake, of)
+        got = {name: found[name][i] if name in found else None for name in wanted}
+        assert got == pytest.approx(wanted, abs=1e-9)
+        for name, label in (("f1_real", 0), ("f1_fake", 1)) if "f1_real" in found else ():
             f1 = sk.f1_score(labels, fake >= 0.5, pos_label=label, sample_weight=of, zero_division=0)
             assert found[name][i] == pytest.approx(f1, abs=1e-9)
-    if both:
-        assert metrics.equal_error_rate(labels, fake) == pytest.approx(found["eer"][0], abs=1e-9)
-        assert metrics.calibration_error(labels, fake) == pytest.approx(found["ece"][0], abs=1e-9)
+    assert (once["auc"] is None) == ("f1_real" not in found) == ("ece" not in found) == (reported["ece"] is None)
+    if "ece" in found:
+        assert reported["ece"] == pytest.approx(found["ece"][0], abs=1e-9)
         assert metrics.operating_points(labels, fake)[2]["apcer"] == pytest.approx(found["apcer_at"][0], abs=1e-9)
 
 
@@ -150,3 +166,15 @@ def test_a_name_cannot_drive_the_terminal(name: str) -> None:
     told = metrics.table({name: row | {"real": 0, "fake": 0}})
     assert all(line.isprintable() for line in told.split("\n"))
     assert told.count("\n") == 2
+
+
+def test_a_rate_of_few_pictures_is_marked() -> None:
+    labels = np.repeat([0, 1], [400, 4])
+    told = metrics.table({"all": metrics.of_answers(labels, labels * 0.9, labels)}).splitlines()
+    cells = dict(zip(told[0].split(" | "), told[2].split(" | "), strict=True))
+    assert cells["accuracy"] == "100.0% (99.1 to 100.0)"
+    assert cells["real called fake (BPCER)"] == "0.0% (0.0 to 1.0)"
+    assert cells["fake called real (APCER)"] == f"0.0% (0.0 to {100 - 100 * (wilson(4, 4) or (0, 0))[0]:.1f}) †"
+    assert cells["inconclusive"] == "0.0% (0.0 to 0.9)"
+    assert told[3:] == ["", "† too few samples to say: the interval spans over 20 points."]
+    assert "†" not in metrics.table({"all": metrics.of_answers(labels[:400], labels[:400] * 0.9, labels[:400])})

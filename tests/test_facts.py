@@ -8,8 +8,9 @@ from conftest import encoded
 from PIL import Image
 from planted import cloud, portrait
 
+from realface.data import Sample
 from realface.data.duplicates import MAX_BITS, near_groups
-from realface.data.facts import read
+from realface.data.facts import Facts, read, read_all
 from realface.errors import NotAnImage
 
 
@@ -23,6 +24,16 @@ def test_facts_of_a_file(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(b"x")
     with pytest.raises(NotAnImage):
         read(tmp_path / "x")
+
+
+def test_many_pictures_are_told_of_in_order_whatever_is_wrong_with_some(tmp_path: Path) -> None:
+    paths = [tmp_path / f"{n}.png" for n in range(12)]
+    for n, path in enumerate(paths):
+        path.write_bytes(b"no picture" if n == 3 else encoded(cloud(n)))
+    told = list(read_all([Sample(path, 0, "", "train") for path in paths]))
+    assert isinstance(told.pop(3), NotAnImage)
+    facts = [read(path) for path in paths if path.name != "3.png"]
+    assert [one.sha256 for one in told if isinstance(one, Facts)] == [one.sha256 for one in facts]
 
 
 def test_spectrum_peaks_where_a_grating_is(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from realface.errors import DataError
 from realface.evaluation import scores as scores_module
 from realface.evaluation.evaluate import evaluate
 from realface.evaluation.grid import LAUNDERING, grid_figures, grid_table
+from realface.evaluation.metrics import METRICS
 from realface.evaluation.rows import Row
 from realface.evaluation.scores import score, score_each
 
@@ -37,13 +38,14 @@ def test_every_cell_has_its_figures(data: Path, detector: Detector) -> None:
     assert list(grid["cells"]) == list(degrade.GRID)
     plain = evaluate([detector], data, "test").result["detectors"][0]
     assert grid["cells"][degrade.AS_IT_IS] == got["figures"]["all"] == plain["figures"]["all"]
+    assert grid["mean"].keys() - {"real", "fake"} == grid["worst"].keys() - {"real", "fake"} == METRICS.keys()
     for row in grid["cells"].values():
         assert (row["real"], row["fake"]) == (6, 6)
         assert row["auc"] == 1  # none of this changes which of two greys is the brighter
     assert set(LAUNDERING) == set(grid["cells"]) - {degrade.AS_IT_IS, degrade.COVERED}
     assert (grid["mean"]["auc"], grid["worst"]["auc"], grid["worst_cell"]["auc"]) == (1, 1, None)
     assert json.loads(json.dumps(got)) == got
-    lines = grid_table(grid).splitlines()
+    lines = grid_table(grid).partition("\n\n")[0].splitlines()
     assert [line.split("|")[1].strip() for line in lines[2:]] == [
         *degrade.GRID,
         "mean of laundering",
@@ -116,9 +118,9 @@ def test_mean_and_worst_by_hand() -> None:
     assert got["worst"]["bpcer"] == got["worst"]["apcer"] == 1
     assert {got["worst_cell"][figure] for figure in ("auc", "accuracy", "bpcer", "apcer")} == {"blur 1"}
     assert got["worst_cell"]["inconclusive"] == "JPEG 50"
-    assert got["mean"]["auc"] == pytest.approx(11 / 12)
-    assert got["mean"]["bpcer"] == pytest.approx(1 / 12)
-    assert got["worst"]["inconclusive"] == pytest.approx(12 * got["mean"]["inconclusive"])
+    assert got["mean"]["auc"] == pytest.approx(1 - 1 / len(LAUNDERING))
+    assert got["mean"]["bpcer"] == pytest.approx(1 / len(LAUNDERING))
+    assert got["worst"]["inconclusive"] == pytest.approx(len(LAUNDERING) * got["mean"]["inconclusive"])
 
 
 def test_one_class_has_a_grid_too() -> None:
@@ -126,15 +128,15 @@ def test_one_class_has_a_grid_too() -> None:
     for key in ("auc", "bpcer", "ece"):
         assert got["mean"][key] is got["worst"][key] is got["worst_cell"][key] is None
     assert got["worst"]["apcer"] == 0
-    assert "worst of laundering | 0 | 6 | - |" in grid_table(got)
+    assert "| worst of laundering | 0 | 6 |" in grid_table(got)
 
 
 def test_the_grid_from_the_command_line(run, data: Path, detector_file: Path) -> None:
     folder = data / "report"
     status, out, _ = run("evaluate", data, "--detector", detector_file, "--grid", "--out", folder)
     assert status == 0
-    assert "| lower face covered | 6 | 6 | 1.0000 |" in out
-    assert "| worst of laundering | 6 | 6 | 1.0000 |" in out
+    assert "| lower face covered | 6 | 6 |" in out
+    assert "| worst of laundering | 6 | 6 |" in out
     assert "Real faces called fake: 0.0 % of 6 (95 % interval 0.0 to 39.0 %)" in out
     stored = json.loads((folder / "evaluation.json").read_text())
     assert list(stored["detectors"][0]["grid"]["cells"]) == list(degrade.GRID)

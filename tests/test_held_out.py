@@ -23,7 +23,7 @@ def rows(sources: str, labels: list[int], *tables: np.ndarray) -> Rows:
     samples = [
         Sample(Path(f"{i}"), y, source, "train") for i, (source, y) in enumerate(zip(sources, labels, strict=True))
     ]
-    return Rows(samples, [torch.from_numpy(table.astype(np.float32)) for table in tables])
+    return Rows(samples, [table.astype(np.float32) for table in tables])
 
 
 class TestHeldOut:

@@ -99,6 +99,15 @@ class TestManifest:
             read_data(tmp_path)
         assert str(path) in str(caught.value)
 
+    def test_no_source_is_called_as_the_figures_of_all_pictures(self, tmp_path: Path) -> None:
+        manifest(tmp_path, "path,label,source\na,real,allsorts\nb,fake,all\n")
+        with pytest.raises(DataError, match="line 3: no source can be called all"):
+            read_data(tmp_path)
+
+    def test_generators(self, tmp_path: Path) -> None:
+        path = manifest(tmp_path, "path,label,generator\na,fake,SDXL\nb,fake,\nc,real\n")
+        assert [s.generator for s in read_data(path)] == ["SDXL", "", ""]
+
     def test_the_same_row_twice_counts_once(self, tmp_path: Path) -> None:
         assert len(read_data(manifest(tmp_path, "path,label\na,real\nb,fake\na,real\n"))) == 2
 

@@ -6,6 +6,9 @@ from pathlib import Path
 import nbformat
 import pytest
 from execute_notebook import NOTEBOOK, executed
+from nbclient import NotebookClient
+from PIL import Image
+from skimage.data import astronaut
 
 ABSOLUTE = re.compile(r"(?<![\w.])/(home|root|tmp|usr|opt|work|Users|var)/|[A-Z]:\\\\")
 
@@ -34,6 +37,30 @@ def test_it_runs_on_drawn_faces(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     for name in ("notebook-small", "notebook-wide"):
         assert f"| {name} | 8 | 8 |" in said, f"no validation figures of {name}"
     assert not ABSOLUTE.search(said)
+
+
+def test_it_runs_on_pictures_of_your_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Up to the training, which is told that the published weights were not fetched, and goes on."""
+    head = Image.fromarray(astronaut()).crop((120, 0, 320, 200))
+    for i in range(24):
+        path = tmp_path / "mine" / ("real", "fake")[i % 2] / f"{i}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        head.point(lambda level, i=i: level * (100 - i) // 100).save(path)
+    for name, value in {
+        "REALFACE_DATA": str(tmp_path / "mine"),
+        "REALFACE_NETWORKS": "efficientnet-lite0",
+        "REALFACE_CACHE": str(tmp_path / "cache"),
+        "IPYTHONDIR": str(tmp_path / "ipython"),
+    }.items():
+        monkeypatch.setenv(name, value)
+    notebook = nbformat.read(NOTEBOOK, 4)
+    end = next(i for i, cell in enumerate(notebook.cells) if cell.source.startswith("## Tuning"))
+    notebook.cells = notebook.cells[:end]
+    NotebookClient(notebook, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}).execute()
+    said = texts(notebook)
+    assert "Shortcuts" in said
+    assert "efficientnet-lite0: this starts from published weights; fetch them once with:" in said
+    assert (tmp_path / "runs" / "mine").is_dir()
 
 
 def test_the_stored_run_is_whole_small_and_tells_of_no_machine() -> None:

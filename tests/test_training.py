@@ -65,7 +65,8 @@ def test_a_run_learns_the_same_whether_its_features_are_there_or_not(tiny: None,
 @pytest.mark.parametrize("freeze", [False, True])
 def test_a_run_makes_a_detector_that_works(tiny: None, faces: Path, tmp_path: Path, freeze: bool) -> None:
     run = tmp_path / "run"
-    made = train(faces, make_config({"network": "tiny", "freeze": freeze, "licence": "for tests"}), run)
+    settings = {"network": "tiny", "freeze": freeze, "input_size": 64, "licence": "for tests"}
+    made = train(faces, make_config(settings), run)
     assert made == run / "detector.onnx"
     detector = Detector.load(made)
     for label in ("real", "fake"):
@@ -74,6 +75,7 @@ def test_a_run_makes_a_detector_that_works(tiny: None, faces: Path, tmp_path: Pa
     card = detector.card
     assert card.network == "tiny"
     assert card.licence == "for tests"
+    assert card.preprocessing.size == 64
     assert card.metrics["test"]["all"]["auc"] == 1
     assert card.data["train"] == 34
     assert len(card.data["sha256"]["train"]) == 64

@@ -11,6 +11,7 @@ class Tiny(Network):
     """Mean colour and a linear head: learns bright from dark in seconds."""
 
     input_size = 32
+    any_size = True
     defaults: ClassVar = {
         "learning_rate": 0.05,
         "batch_size": 8,

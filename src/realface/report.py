@@ -99,7 +99,7 @@ class Report:
         }
         several = _SUMMARY.format("".join(self._rows)) if len(self._rows) > 1 else ""
         return (
-            f"{_HEAD}<body><header><h1>Case report: real or machine-made faces</h1>"
+            f"{page_head('Case report of realface')}<body><header><h1>Case report: real or machine-made faces</h1>"
             f'<p class="lead"><b>{total}{counts and f": {counts}"}.</b> A verdict is a hint for a person who decides. '
             f"It is not proof.</p>{fact_list(facts)}</header><main>{several}{''.join(self._cases)}{self._explained()}"
             "</main></body></html>\n"
@@ -176,6 +176,16 @@ def check_target(path: Path) -> None:
         raise DataError(f"a report is a web page; give it a name such as {path.stem or 'case'}.html")
     if path.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
         raise DataError(f"no report can be written to {path}; choose a folder that exists and can be written to")
+
+
+def page_head(title: str, more: str = "") -> str:
+    """The head of a page that loads nothing and runs no script. `title` is HTML, `more` style beside the usual one."""
+    return (
+        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><meta http-equiv="Content-Security-Policy" '
+        "content=\"default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'\">"
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{title}</title><style>{_STYLE}{more}</style></head>"
+    )
 
 
 def text_of(text: str) -> str:
@@ -300,7 +310,7 @@ _SUMMARY = (
     '<thead><tr><th scope="col">Picture</th><th scope="col">Verdict</th><th scope="col">Faces</th>'
     '<th scope="col">Fake</th></tr></thead><tbody>{}</tbody></table></section>'
 )
-STYLE = """
+_STYLE = """
 :root { color-scheme: light; --line: #c9ced8; --quiet: #4d5565; --real: #14663a; --fake: #b3261e }
 * { box-sizing: border-box }
 body { max-width: 60rem; margin: 0 auto; padding: 1.5rem 1rem; background: #fff; color: #1b1f27;
@@ -353,9 +363,3 @@ td, thead th { overflow-wrap: normal } td:last-child { white-space: nowrap }
   .face, figure, tr, li, dl, .verdict, .origin { break-inside: avoid } .wide { overflow: visible }
 }
 """
-_HEAD = (
-    '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><meta http-equiv="Content-Security-Policy" '
-    "content=\"default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'\">"
-    '<meta name="viewport" content="width=device-width, initial-scale=1">'
-    f"<title>Case report of realface</title><style>{STYLE}</style></head>"
-)

@@ -14,14 +14,13 @@ from pyarrow import parquet
 from test_importing import SMALL, Run, imports, kaggle_set, name_of, picture, rows, write
 
 from realface import cli
-from realface.data import read_data
-from realface.data.importing_archives import Bounds
+from realface.data import importing_archives, importing_parquet, read_data
 from realface.errors import DataError, MissingExtra
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Run:
-    return imports(tmp_path / "manifest.parquet")
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    return imports(tmp_path / "manifest.parquet", monkeypatch)
 
 
 @pytest.fixture
@@ -106,25 +105,29 @@ class TestZip:
         assert not (tmp_path / "to").exists()
 
     @pytest.mark.parametrize(
-        ("bounds", "message"),
+        ("bound", "value", "message"),
         [
-            (Bounds(entry=99_999), "would be 100,000 bytes large"),
-            (Bounds(total=299_999), "would be larger than 299,999 bytes"),
-            (Bounds(entries=2), "holds 3 files, more than is unpacked"),
+            ("LARGEST", 99_999, "would be 100,000 bytes large"),
+            ("TOTAL", 299_999, "would be larger than 299,999 bytes"),
+            ("FILES", 2, "holds 3 files, more than is unpacked"),
         ],
     )
-    def test_bombs(self, run: Run, tmp_path: Path, bounds: Bounds, message: str) -> None:
+    def test_bombs(
+        self, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bound: str, value: int, message: str
+    ) -> None:
+        monkeypatch.setattr(importing_archives, bound, value)
         members = ((f"real/{n}.jpg", bytes(100_000)) for n in range(3))
         path = zip_of(tmp_path / "a.zip", *members, compression=zipfile.ZIP_DEFLATED)
         assert path.stat().st_size < 2_000
         with pytest.raises(DataError, match=message):
-            run(path, copy_to=tmp_path / "to", bounds=bounds)
+            run(path, copy_to=tmp_path / "to")
         assert not (tmp_path / "to").exists()
 
-    def test_sizes_that_are_understated(self, run: Run, tmp_path: Path) -> None:
+    def test_sizes_that_are_understated(self, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(importing_archives, "LARGEST", 50_000)
         path = zip_of(tmp_path / "a.zip", ("real/a.jpg", bytes(100_000)), ("real/b.jpg", picture("b")))
         path.write_bytes(path.read_bytes().replace((100_000).to_bytes(4, "little"), (100).to_bytes(4, "little")))
-        found = run(path, copy_to=tmp_path / "to", bounds=Bounds(entry=50_000))
+        found = run(path, copy_to=tmp_path / "to")
         assert [p.name for p in (tmp_path / "to").rglob("*.jpg")] == ["b.jpg"]
         assert found.verdict == "partial"
 
@@ -238,10 +241,11 @@ class TestHuggingFace:
         assert found.problems[0].startswith(f"partial: {path.name} is cut off or damaged; download it again")
         assert "partial: 2 of 2 fake test pictures are missing" in found.problems
 
-    @pytest.mark.parametrize("bounds", [Bounds(entry=100), Bounds(total=100), Bounds(group=100)])
-    def test_more_than_is_unpacked(self, run: Run, tmp_path: Path, bounds: Bounds) -> None:
+    @pytest.mark.parametrize("bound", ["LARGEST", "TOTAL", "GROUP"])
+    def test_more_than_is_unpacked(self, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bound: str) -> None:
+        monkeypatch.setattr(importing_parquet, bound, 100)
         with pytest.raises(DataError, match="holds more than is unpacked"):
-            run(self.whole(tmp_path / "hub"), copy_to=tmp_path / "to", bounds=bounds)
+            run(self.whole(tmp_path / "hub"), copy_to=tmp_path / "to")
 
     def test_paths_in_it_lead_nowhere(self, run: Run, tmp_path: Path) -> None:
         path = shard(tmp_path / "x.parquet", [{"image": cell(1, "../../../real/a.jpg"), "label": "fake"}])

@@ -8,6 +8,7 @@ from torch import nn
 
 from realface.errors import ConfigError
 from realface.networks import NETWORKS, build
+from realface.training import features
 from realface.training.config import make_config, read_toml, to_toml
 from realface.training.features import _key
 
@@ -70,3 +71,11 @@ def test_features_of_one_size_are_not_taken_for_those_of_another() -> None:
     }
     assert keys[None] == keys[128]
     assert len(set(keys.values())) == 3
+
+
+def test_features_of_crops_made_otherwise_are_not_taken_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = build("trace-resnet", seed=0)
+    before = _key(network, ["x"], "face", 1.0, 0)
+    assert _key(network, ["x"], "face", 1.0, 0) == before
+    monkeypatch.setattr(features, "program", lambda: "another program")
+    assert _key(network, ["x"], "face", 1.0, 0) != before

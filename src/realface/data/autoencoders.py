@@ -4,7 +4,6 @@ TAESD and its siblings (Ollin Boer Bohan 2023, "Tiny AutoEncoder for Stable Diff
 autoencoders of latent diffusion models: the last thing such a generator does to a picture is to decode it.
 """
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -82,14 +81,14 @@ class Autoencoder(nn.Module):
         return decoded.clamp(0, 1)
 
 
-def load(folder: Path, names: Sequence[str] = tuple(LATENT)) -> dict[str, Autoencoder]:
-    """Autoencoders from `NAME_encoder.safetensors` and `NAME_decoder.safetensors` in a folder.
+def load(folder: Path) -> dict[str, Autoencoder]:
+    """All of `LATENT` from `NAME_encoder.safetensors` and `NAME_decoder.safetensors` in a folder.
 
     Raises:
         WeightsError: a file is missing, or is not that autoencoder's.
     """
     found = {}
-    for name in names:
+    for name in LATENT:
         model = Autoencoder(name)
         for part in ("encoder", "decoder"):
             path = folder / f"{name}_{part}.safetensors"

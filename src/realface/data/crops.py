@@ -28,7 +28,7 @@ def read_face(path: Path, framing: Framing) -> Candidate:
     picture = images.decode(data)
     if framing != "face":
         return faces.candidates(picture, framing)[0]
-    known = cache_dir("faces") / _finder_version() / f"{hashlib.sha256(data).hexdigest()}.json"
+    known = cache_dir("faces") / _version() / f"{hashlib.sha256(data).hexdigest()}.json"
     try:
         where = json.loads(known.read_text())
         if where is None:
@@ -50,12 +50,17 @@ def read_face(path: Path, framing: Framing) -> Candidate:
     return found[0]
 
 
+def program() -> str:
+    """Changes whenever the code or the weights do that find, cut and change faces."""
+    return _version(degrade.__file__, __file__)
+
+
 @cache
-def _finder_version() -> str:
-    """Changes whenever the code or the weights do that say where a face is."""
+def _version(*more: str) -> str:
+    """Changes whenever the code or the weights do that say where a face is, or the code in more files."""
     digest = hashlib.sha256(finder.weights())
-    for module in (faces, finder, images):
-        digest.update(Path(str(module.__file__)).read_bytes())
+    for file in (faces.__file__, finder.__file__, images.__file__, *more):
+        digest.update(Path(file).read_bytes())
     return digest.hexdigest()[:16]
 
 

@@ -2,37 +2,24 @@
 
 import io
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from html import escape
 from pathlib import Path
 
-import matplotlib
 import numpy as np
-from PIL import Image
-
-matplotlib.use("Agg")
-from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
+from PIL import Image
 
 from .. import __version__, draw, faces, images
 from ..errors import DataError, ImageError
 from ..progress import track
-from .layouts import LABELS, SPLITS, Sample, read_data
+from ..report import figure_table, page_head, text_of
+from .layouts import NAMES, SPLITS, Sample, read_data
 
 SIDE = 128
 """Pixels of the crops of which means are taken."""
 SHOWN, SHOWN_SIDE = 24, 96
-NAMES = tuple(LABELS)
-
-_STYLE = """
-:root { color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif }
-body { max-width: 72rem; margin: 2rem auto; padding: 0 1rem }
-table { border-collapse: collapse } td, th { padding: .2rem .75rem; border-bottom: 1px solid #8885; text-align: right }
-td:first-child, th:first-child { text-align: left }
-.grid { display: flex; flex-wrap: wrap; gap: 4px } .grid img { display: block }
-figure { margin: 1rem 0 } figure img { max-width: 100%; background: #fff }
-"""
+_STYLE = "h2 { margin-top: 1.5rem } .grid { display: flex; flex-wrap: wrap; gap: 4px }"
 
 
 @dataclass
@@ -108,21 +95,20 @@ def _look(sample: Sample, seen: Seen, shown: bool) -> None:
 
 
 def _page(data: Path, samples: Sequence[Sample], seen: tuple[Seen, Seen], unreadable: int) -> str:
-    counts = Counter((sample.source or "(no source)", NAMES[sample.label], sample.split) for sample in samples)
-    groups = sorted({(source, label) for source, label, _ in counts})
-    rows = [[source, label, *(f"{counts[source, label, split]:,}" for split in SPLITS)] for source, label in groups]
-    total = {label: sum(sample.label == i for sample in samples) for i, label in enumerate(NAMES)}
+    counts = Counter((sample.source, sample.label, sample.split) for sample in samples)
+    rows = {
+        source or "(no source)": [f"{counts[source, label, split]:,}" for label in (0, 1) for split in SPLITS]
+        for source in sorted({sample.source for sample in samples})
+    }
+    real, fake = (sum(sample.label == label for sample in samples) for label in (0, 1))
     formats = sorted({name for of_class in seen for name in of_class.formats})
     faceless = sum(len(of_class.sizes) - of_class.crops for of_class in seen)
     parts = [
-        f"<h1>{escape(str(data))}</h1>",
-        f"<p>{len(samples):,} pictures: {total['real']:,} real, {total['fake']:,} fake. {unreadable:,} cannot be read, "
+        f"<h1>{text_of(str(data))}</h1>",
+        f"<p>{len(samples):,} pictures: {real:,} real, {fake:,} fake. {unreadable:,} cannot be read, "
         f"{faceless:,} show no face.</p>",
-        "<h2>Counts</h2>",
-        _table(["source", "class", *SPLITS], rows),
-        "<h2>Formats</h2>",
-        _table(["format", *NAMES], [[name, *(f"{of_class.formats[name]:,}" for of_class in seen)] for name in formats]),
-        "<h2>Sizes</h2>",
+        figure_table("Counts", ["", *(f"{name} {split}" for name in NAMES for split in SPLITS)], rows),
+        figure_table("Formats", ["", *NAMES], {name: [f"{s.formats[name]:,}" for s in seen] for name in formats}),
         _figure(_sizes(seen), "Shorter side of the pictures of each class"),
     ]
     for name, of_class in zip(NAMES, seen, strict=True):
@@ -130,33 +116,25 @@ def _page(data: Path, samples: Sequence[Sample], seen: tuple[Seen, Seen], unread
         parts.append(f'<h2>Some that are {name}</h2><div class="grid">{shown}</div>')
     if all(of_class.crops for of_class in seen):
         parts += [
-            "<h2>Mean face</h2>",
+            "<h2>Means</h2>",
             _figure(_means([s.pixels / s.crops for s in seen], "levels"), "Mean crop of each class, and fake - real"),
-            "<h2>Mean spectrum</h2>",
             _figure(_means([s.power / s.crops for s in seen], "log10 power"), "Mean spectrum, and fake - real"),
             "<p>What differs here need not come from a generator: compression, sharpness and framing differ too. "
             "<code>realface data audit</code> says how far such facts give the label away.</p>",
         ]
-    head = f'<meta charset="utf-8"><title>{escape(str(data))}</title><style>{_STYLE}</style>'
-    body = f"{''.join(parts)}<p>realface {__version__}</p>"
-    return f'<!doctype html><html lang="en"><head>{head}</head><body>{body}</body></html>\n'
-
-
-def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
-    return f"<table><tr>{''.join(f'<th>{escape(cell)}</th>' for cell in head)}</tr>{body}</table>"
+    return f"{page_head(text_of(str(data)), _STYLE)}<body>{''.join(parts)}<p>realface {__version__}</p></body></html>\n"
 
 
 def _figure(figure: Figure, caption: str) -> str:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110)
-    plt.close(figure)
     source = draw.uri("png", buffer.getvalue())
-    return f'<figure><img src="{source}" alt="{escape(caption)}"><figcaption>{escape(caption)}</figcaption></figure>'
+    return f'<figure><img src="{source}" alt="{caption}"><figcaption>{caption}</figcaption></figure>'
 
 
 def _sizes(seen: tuple[Seen, Seen]) -> Figure:
-    figure, axis = plt.subplots(figsize=(8, 3), layout="constrained")
+    figure = Figure(figsize=(8, 3), layout="constrained")
+    axis = figure.subplots()
     sides = [[min(size) for size in of_class.sizes] for of_class in seen]
     largest = max(max(of_class, default=1) for of_class in sides)
     axis.hist(sides, bins=np.geomspace(32, max(64, largest) + 1, 40).tolist(), label=NAMES)
@@ -167,7 +145,8 @@ def _sizes(seen: tuple[Seen, Seen]) -> Figure:
 
 def _means(means: Sequence[np.ndarray], unit: str) -> Figure:
     """Both means beside their difference, (S, S) or (S, S, 3)."""
-    figure, axes = plt.subplots(1, 3, figsize=(11, 3.6), layout="constrained")
+    figure = Figure(figsize=(11, 3.6), layout="constrained")
+    axes = figure.subplots(1, 3)
     colour = means[0].ndim == 3
     low, high = min(mean.min() for mean in means), max(mean.max() for mean in means)
     for axis, name, mean in zip(axes, NAMES, means, strict=False):

@@ -1,6 +1,9 @@
 """What can be said of a picture without looking at the face: its file, its colour, its spectrum, its hashes."""
 
 import hashlib
+import warnings
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,7 +11,11 @@ import numpy as np
 from PIL import Image
 
 from .. import faces, images
+from ..cores import cores
+from ..errors import ImageError
 from ..images import Header
+from ..progress import track
+from .layouts import Sample
 
 SIZE = 224
 """Side in pixels of the standard crop that colour, spectrum and thumbnail are taken from."""
@@ -68,6 +75,24 @@ def read(path: str | Path) -> Facts:
         thumbnail=_shrunk(grey, THUMBNAIL, THUMBNAIL).round().astype(np.uint8),
         dhash=difference_hash(grey),
     )
+
+
+def read_all(samples: Sequence[Sample]) -> Iterator[Facts | ImageError]:
+    """The facts of each picture, in order, or why it cannot be read; a few are read at a time."""
+
+    def tried(sample: Sample) -> Facts | ImageError:
+        try:
+            return read(sample.path)
+        except ImageError as error:
+            return error
+
+    pool = ThreadPoolExecutor(cores())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # reading a picture does so too, but threads would undo it for each other
+        try:
+            yield from track(pool.map(tried, samples), "reading pictures", len(samples))
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def colourfulness(crop: np.ndarray) -> float:

@@ -5,8 +5,8 @@ import os
 from pathlib import Path
 
 from ..errors import DataError
-from .audit import NAMES, Audit
-from .layouts import Sample
+from .audit import Audit
+from .layouts import NAMES
 
 _KEPT_FIRST = ("test", "valid", "train")
 """A picture in several splits stays in the first of these: what was measured before can be measured again."""
@@ -44,7 +44,7 @@ def check_target(data: str | Path, out: Path) -> None:
 
 
 def fix(audit: Audit, out: Path) -> int:
-    """Write what stays as a manifest (path, label, source, split, sha256) with paths relative to it where possible.
+    """Write what stays as a manifest, with paths relative to it where possible.
 
     Returns:
         How many pictures stay.
@@ -57,19 +57,18 @@ def fix(audit: Audit, out: Path) -> int:
     try:
         with out.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(["path", "label", "source", "split", "sha256"])
+            writer.writerow(["path", "label", "source", "split", "generator", "sha256"])
             for row in rows:
-                sample = audit.samples[row]
-                writer.writerow(
-                    [_relative(sample, out), NAMES[sample.label], sample.source, sample.split, audit.sha256[row]]
-                )
+                s = audit.samples[row]
+                path = _relative(s.path, out)
+                writer.writerow([path, NAMES[s.label], s.source, s.split, s.generator, audit.sha256[row]])
     except (OSError, UnicodeEncodeError) as error:
         raise DataError(f"{out}: cannot be written: {error}") from None
     return len(rows)
 
 
-def _relative(sample: Sample, out: Path) -> str:
-    path = sample.path.parent.resolve() / sample.path.name
+def _relative(path: Path, out: Path) -> str:
+    path = path.parent.resolve() / path.name
     try:
         return Path(os.path.relpath(path, out.parent.resolve())).as_posix()
     except ValueError:  # on another drive

@@ -5,25 +5,22 @@ Pictures stay where they are; only those inside an archive are copied, into a fo
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import islice
-from multiprocessing import get_context
 from pathlib import Path
 
 import pyarrow
 from pyarrow import parquet
 
 from .. import __version__
-from ..errors import DataError, ImageError
-from ..progress import track
-from .facts import read
-from .importing_archives import Bounds, download, is_zip, unpack_zip
+from ..errors import DataError, ImageError, Unreadable
+from .facts import Facts, read_all
+from .importing_archives import download, is_zip, unpack_zip
 from .importing_parquet import shards, unpack_parquet
-from .importing_sets import CONFLICT, NAMES, PUBLISHED, Entry, Found, Published, differences, in_folder
-from .layouts import SPLITS
+from .importing_sets import PUBLISHED, Found, Published, differences, in_folder
+from .layouts import NAMES, SPLITS, Sample
 
 FETCH = "kaggle:"
 COLUMNS = {
@@ -34,8 +31,10 @@ COLUMNS = {
 """Of the manifest. `sha256` is of the file, `dhash` the bits of `realface.data.facts.difference_hash`, in hexadecimal;
 `error` is empty, or the code of what is wrong with the picture, and then nothing is said of its file."""
 
+CONFLICT = "label_conflict"
+"""Error of a picture that lies in the folder of one class and is listed as the other."""
+
 _WRITTEN = 4_096  # rows at a time
-_FEW = 256  # pictures for which no processes are started
 _SHOWN = 8
 
 _Row = dict[str, str | int | None]
@@ -86,16 +85,7 @@ class Imported:
         return "".join(c if c.isprintable() or c == "\n" else "?" for c in "\n".join(lines))
 
 
-def import_data(
-    source: str,
-    out: Path,
-    *,
-    copy_to: Path | None = None,
-    expect: str = "",
-    published: Mapping[str, Published] = PUBLISHED,
-    bounds: Bounds = Bounds(),
-    processes: int = 2,
-) -> Imported:
+def import_data(source: str, out: Path, *, copy_to: Path | None = None, expect: str = "") -> Imported:
     """List the pictures of a data set in a manifest, read each of them once, and compare with what was published.
 
     Args:
@@ -104,39 +94,42 @@ def import_data(
         out: the Parquet file to write; it has the columns of COLUMNS and one row a picture.
         copy_to: the folder that an archive is unpacked to; a second attempt goes on where the first stopped.
         expect: the published set it should be, "other" for none; where empty, files and their names tell.
-        published: the sets that are known.
-        bounds: what is refused of an archive.
-        processes: how many read pictures at a time; more than one need a main module that can be imported.
 
     Raises:
         DataError: nothing could be imported, or the manifest could not be written.
         MissingExtra: kagglehub is needed and not installed.
     """
-    if expect not in ("", "other", *published):
-        raise DataError(f"there is no set {expect}; known are {', '.join(published)}, and other for none of them")
+    if expect not in ("", "other", *PUBLISHED):
+        raise DataError(f"there is no set {expect}; known are {', '.join(PUBLISHED)}, and other for none of them")
     _check_target(source, out)
-    found = _found(source, copy_to, bounds)
-    known = published.get(expect or found.name)
+    found = _found(source, copy_to)
+    known = PUBLISHED.get(expect or found.name)
     result = Imported(out, known, problems=found.problems, notes=found.notes)
     copies, odd, broken = 0, 0, []
-    seen: set[bytes] = set()
+    seen: set[str] = set()
 
     def rows() -> Iterator[_Row]:
         nonlocal copies, odd
-        path_of = _Paths(out)
-        for entry, facts in _facts(found.entries, processes):
-            row, key = _row(entry, facts, path_of, known), (entry.sample.split, NAMES[entry.sample.label])
-            if row["error"]:
-                result.unusable[key] += 1
-                if row["error"] != CONFLICT:
-                    broken.append(f"{row['path']}: {facts.get('message', 'its name is not text')}")
-            else:
+        base, resolved = out.resolve().parent, cache(Path.resolve)
+        facts = read_all([s for s in found.samples if s.path not in found.conflicts])
+        for sample in found.samples:
+            told = None if sample.path in found.conflicts else next(facts)
+            path = resolved(sample.path.parent) / sample.path.name
+            name = (path.relative_to(base) if path.is_relative_to(base) else path).as_posix()
+            text = name.encode(errors="backslashreplace").decode()
+            if text != name:
+                told = Unreadable("its name is not text")
+            key = (sample.split, NAMES[sample.label])
+            if isinstance(told, Facts):
                 result.usable[key] += 1
-                digest = bytes.fromhex(str(row["sha256"]))
-                copies += digest in seen
-                seen.add(digest)
-                odd += bool(known and known.side and (row["width"], row["height"]) != (known.side, known.side))
-            yield row
+                copies += told.sha256 in seen
+                seen.add(told.sha256)
+                odd += bool(known and known.side and {told.header.width, told.header.height} != {known.side})
+            else:
+                result.unusable[key] += 1
+                if told:
+                    broken.append(f"{text}: {told}")
+            yield _row(text, sample, told, known)
 
     _write(out, rows())
     if known:
@@ -158,13 +151,13 @@ def _check_target(source: str, out: Path) -> None:
         raise DataError(f"{out} is what is imported; give the manifest another name")
 
 
-def _found(source: str, copy_to: Path | None, bounds: Bounds) -> Found:
+def _found(source: str, copy_to: Path | None) -> Found:
     if source.startswith(FETCH):
         return in_folder(download(source.removeprefix(FETCH), copy_to))
     root = Path(source)
     try:
         if root.is_file() and is_zip(root):
-            problems = unpack_zip(root, copy_to, bounds)
+            problems = unpack_zip(root, copy_to)
             found = in_folder(copy_to or root)
             found.problems[:0] = problems
             return found
@@ -179,72 +172,22 @@ def _found(source: str, copy_to: Path | None, bounds: Bounds) -> Found:
             if not packed:
                 raise
     if packed:
-        return unpack_parquet(root, packed, copy_to, bounds)
+        return unpack_parquet(root, packed, copy_to)
     if copy_to:
         raise DataError(f"{source} is no archive: its pictures stay where they are; leave --copy-to away")
     return found
 
 
-def _facts(entries: list[Entry], processes: int) -> Iterator[tuple[Entry, _Row]]:
-    """Each entry with what its file says, in order; entries that are not to be used are not read."""
-    paths = [str(entry.sample.path) for entry in entries if not entry.error]
-    results = iter(_in_processes(paths, processes) if processes > 1 and len(paths) > _FEW else map(_read, paths))
-    for entry in track(entries, "reading pictures"):
-        yield entry, {} if entry.error else next(results)
-
-
-def _in_processes(paths: list[str], processes: int) -> Iterator[_Row]:
-    pool = ProcessPoolExecutor(processes, get_context("spawn"))
-    try:
-        yield from pool.map(_read, paths, chunksize=32)
-    except BrokenProcessPool:
-        raise DataError("a process that read pictures ended unasked; there may be too little memory") from None
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _read(path: str) -> _Row:
-    """What is said of a file in its row, or `error` with its code and `message`."""
-    try:
-        facts = read(path)
-    except ImageError as error:
-        return {"error": error.code, "message": str(error)}
-    header = facts.header
-    row: _Row = {"width": header.width, "height": header.height, "format": header.format}
-    return row | {"sha256": facts.sha256, "dhash": facts.dhash.tobytes().hex()}
-
-
-class _Paths:
-    """Paths as a manifest names them: relative to its folder where they are below it, absolute elsewhere."""
-
-    def __init__(self, out: Path) -> None:
-        self.base = out.resolve().parent
-        self.folders: dict[Path, Path] = {}
-
-    def __call__(self, path: Path) -> str:
-        if path.parent not in self.folders:
-            self.folders[path.parent] = path.parent.resolve()
-        path = self.folders[path.parent] / path.name
-        return (path.relative_to(self.base) if path.is_relative_to(self.base) else path).as_posix()
-
-
-def _row(entry: Entry, facts: _Row, path_of: _Paths, known: Published | None) -> _Row:
-    sample, error = entry.sample, entry.error or facts.get("error") or ""
-    path = path_of(sample.path)
-    if not _is_text(path):
-        path, facts, error = os.fsencode(path).decode(errors="backslashreplace"), {}, "unreadable"
-    made = entry.generator or (known.generator if known and sample.label else "")
+def _row(path: str, sample: Sample, told: Facts | ImageError | None, known: Published | None) -> _Row:
+    """The row of a picture, with the facts of its file or what is wrong with it; None is told of a CONFLICT."""
+    made = sample.generator or (known.generator if known and sample.label else "")
     row: _Row = {"path": path, "label": NAMES[sample.label], "source": known.name if known else sample.source}
-    row |= {"split": sample.split, "generator": made, "error": error}
-    return {name: facts.get(name) for name in COLUMNS} | row
-
-
-def _is_text(name: str) -> bool:
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+    row |= {"split": sample.split, "generator": made}
+    if not isinstance(told, Facts):
+        return row | {"error": told.code if told else CONFLICT}
+    header = told.header
+    row |= {"width": header.width, "height": header.height, "format": header.format, "sha256": told.sha256}
+    return row | {"dhash": told.dhash.tobytes().hex(), "error": ""}
 
 
 def _write(out: Path, rows: Iterable[_Row]) -> None:

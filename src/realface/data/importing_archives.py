@@ -7,7 +7,6 @@ import stat
 import zipfile
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
 
 from ..errors import DataError, MissingExtra
@@ -17,23 +16,9 @@ from .importing_sets import PUBLISHED
 from .layouts import SPLITS
 
 _TABLES = tuple(f"{split}.csv" for split in SPLITS)
-
-
-@dataclass(frozen=True)
-class Bounds:
-    """What is refused of an archive, since a few bytes of it can stand for a disk full.
-
-    Attributes:
-        entry: largest file in it, in bytes.
-        total: all its pictures together, in bytes.
-        entries: most files in it.
-    group: most of a Parquet file that is in memory at a time, in bytes.
-    """
-
-    entry: int = 64 * 2**20
-    total: int = 64 * 2**30
-    entries: int = 2_000_000
-    group: int = 4 * 2**30
+LARGEST, TOTAL, FILES = 64 * 2**20, 64 * 2**30, 2_000_000
+"""Of an archive: most bytes of a file, most bytes of all that is wanted, most files. A few bytes of it can stand for a
+disk full."""
 
 
 def download(name: str, to: Path | None) -> Path:
@@ -68,7 +53,7 @@ def is_zip(path: Path) -> bool:
         return file.read(4) in (b"PK\3\4", b"PK\5\6")
 
 
-def unpack_zip(path: Path, to: Path | None, bounds: Bounds) -> list[str]:
+def unpack_zip(path: Path, to: Path | None) -> list[str]:
     """Write the pictures and the Kaggle tables of a zip file into a folder, where they are not there already.
 
     Returns:
@@ -84,7 +69,7 @@ def unpack_zip(path: Path, to: Path | None, bounds: Bounds) -> list[str]:
         raise DataError(f"{path} is cut off or damaged: no zip file that is whole; download it again") from None
     broken = []
     with archive:
-        members = _checked(path, archive.infolist(), bounds)
+        members = _checked(path, archive.infolist())
         to = made_folder(path, to, sum(member.file_size for member in members))
         for member in track(members, "unpacking"):
             target = to.joinpath(*_parts(member))
@@ -92,7 +77,7 @@ def unpack_zip(path: Path, to: Path | None, bounds: Bounds) -> list[str]:
                 continue
             try:
                 with archive.open(member) as file:
-                    data = file.read(bounds.entry + 1)
+                    data = file.read(LARGEST + 1)
             except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError, ValueError):
                 data = None
             if data is None or len(data) != member.file_size:
@@ -107,13 +92,13 @@ def _parts(member: zipfile.ZipInfo) -> tuple[str, ...]:
     return PureWindowsPath(member.filename).parts
 
 
-def _checked(path: Path, members: Sequence[zipfile.ZipInfo], bounds: Bounds) -> list[zipfile.ZipInfo]:
+def _checked(path: Path, members: Sequence[zipfile.ZipInfo]) -> list[zipfile.ZipInfo]:
     """The files that are wanted, if every one in the archive is harmless.
 
     Raises:
         DataError
     """
-    if len(members) > bounds.entries:
+    if len(members) > FILES:
         raise DataError(f"{path} holds {len(members):,} files, more than is unpacked")
     seen: set[tuple[str, ...]] = set()
     kept = []
@@ -130,12 +115,12 @@ def _checked(path: Path, members: Sequence[zipfile.ZipInfo], bounds: Bounds) -> 
                 raise DataError(f"{path} holds {name!r} twice; not unpacked")
             if member.flag_bits & 1:
                 raise DataError(f"{path} is locked with a password; unpack it yourself and import the folder")
-            if member.file_size > bounds.entry:
+            if member.file_size > LARGEST:
                 raise DataError(f"{path}: {name!r} would be {member.file_size:,} bytes large; not unpacked")
             seen.add(parts)
             kept.append(member)
-    if sum(member.file_size for member in kept) > bounds.total:
-        raise DataError(f"{path} would be larger than {bounds.total:,} bytes; not unpacked")
+    if sum(member.file_size for member in kept) > TOTAL:
+        raise DataError(f"{path} would be larger than {TOTAL:,} bytes; not unpacked")
     if all(parts[-1] in _TABLES for parts in seen):
         raise DataError(f"{path}: no pictures found in it")
     return kept

@@ -13,10 +13,11 @@ from pyarrow import parquet
 from ..errors import DataError
 from ..paths import SUFFIXES
 from ..progress import track
-from .importing_archives import Bounds, made_folder, write
-from .importing_sets import KAGGLE_140K, NAMES, Entry, Found, named_as_140k
-from .layouts import LABELS, SPLIT_NAMES, Sample, is_parquet, with_splits
+from .importing_archives import LARGEST, TOTAL, made_folder, write
+from .importing_sets import KAGGLE_140K, Found, named_as_140k
+from .layouts import LABELS, NAMES, SPLIT_NAMES, Sample, is_parquet, with_splits
 
+GROUP = 4 * 2**30  # most bytes of a file that are in memory at a time
 _SIGNATURES = {b"\xff\xd8\xff": ".jpg", b"\x89PNG": ".png", b"RIFF": ".webp", b"BM": ".bmp", b"GIF8": ".gif"}
 _SHARD = re.compile(r"(.+)-(\d{5})-of-(\d{5})(-[0-9a-f]+)?")
 
@@ -42,7 +43,7 @@ def shards(source: Path) -> list[Path]:
     return [source] if _holds_pictures(source) else []
 
 
-def unpack_parquet(source: Path, paths: Sequence[Path], to: Path | None, bounds: Bounds) -> Found:
+def unpack_parquet(source: Path, paths: Sequence[Path], to: Path | None) -> Found:
     """Write the pictures of Hugging Face Parquet into a folder, as `split/class/file-row.jpg`.
 
     Whatever their numbers are, labels count by their names, which the file says; failing that, by what the column
@@ -60,12 +61,12 @@ def unpack_parquet(source: Path, paths: Sequence[Path], to: Path | None, bounds:
     for path in track(paths, "unpacking"):
         stem = "-".join(path.relative_to(base).with_suffix("").parts)
         try:
-            for number, (data, own, label, generator) in enumerate(_rows(path, bounds)):
+            for number, (data, own, label, generator) in enumerate(_rows(path)):
                 if not data or label not in LABELS:
                     counts["without a picture" if not data else "without a label"] += 1
                     continue
                 total += len(data)
-                if len(data) > bounds.entry or total > bounds.total:
+                if len(data) > LARGEST or total > TOTAL:
                     raise DataError(f"{path} holds more than is unpacked; this is no set of face pictures")
                 split = _split(path)
                 target = to / split / label / f"{stem}-{number:06}{_suffix(data, own)}"
@@ -73,22 +74,20 @@ def unpack_parquet(source: Path, paths: Sequence[Path], to: Path | None, bounds:
                     write(target, data)
                 names.append((label, PurePosixPath(own).name))
                 made = generator if label == "fake" else ""
-                found.entries.append(Entry(Sample(target, LABELS[label], "", split), made))
+                found.samples.append(Sample(target, LABELS[label], "", split, made))
         except (pyarrow.ArrowException, OSError, ValueError) as error:
             found.problems.append(f"partial: {path.name} is cut off or damaged; download it again ({error})")
-    if not found.entries:
+    if not found.samples:
         unlabelled = counts["without a label"] > counts["without a picture"]
         why = "nothing says which label is real and which is fake" if unlabelled else "there are no pictures in it"
         raise DataError(f"{source}: {found.problems[0] if found.problems else why}")
     found.problems += [f"wrong: {number:,} rows are {text}" for text, number in counts.items()]
     found.problems += _missing_shards(paths)
-    if named_as_140k(names) or any(e.generator == KAGGLE_140K.generator for e in found.entries):
+    if named_as_140k(names) or any(s.generator == KAGGLE_140K.generator for s in found.samples):
         found.name = KAGGLE_140K.name
-    order = sorted(found.entries, key=lambda e: str(e.sample.path))
-    if not all(e.sample.split for e in order):
-        samples = with_splits([e.sample for e in order], to)
-        order = [Entry(s, e.generator) for s, e in zip(samples, order, strict=True)]
-    found.entries = order
+    found.samples.sort(key=lambda s: str(s.path))
+    if not all(s.split for s in found.samples):
+        found.samples = with_splits(found.samples, to)
     return found
 
 
@@ -110,7 +109,7 @@ def _picture_column(schema: Any) -> str:
     return ""
 
 
-def _rows(path: Path, bounds: Bounds) -> Iterator[tuple[bytes | None, str, str, str]]:
+def _rows(path: Path) -> Iterator[tuple[bytes | None, str, str, str]]:
     """Bytes, own path, class ("" where unknown) and generator of each picture; a few are in memory at a time."""
     with parquet.ParquetFile(path) as file:
         schema = file.schema_arrow
@@ -118,7 +117,7 @@ def _rows(path: Path, bounds: Bounds) -> Iterator[tuple[bytes | None, str, str, 
         features = _features(schema)
         words = [name for name in ("label", "labels", "generator") if name in schema.names]
         for group in range(file.num_row_groups):
-            if file.metadata.row_group(group).total_byte_size > bounds.group:
+            if file.metadata.row_group(group).total_byte_size > GROUP:
                 raise DataError(f"{path} holds more than is unpacked; this is no set of face pictures")
         for batch in file.iter_batches(batch_size=64, columns=[column, *words]):
             for row in batch.to_pylist():

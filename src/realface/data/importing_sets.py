@@ -4,26 +4,11 @@ import csv
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import DataError
-from .layouts import (
-    LABELS,
-    SPLITS,
-    Sample,
-    from_folders,
-    is_parquet,
-    manifest_rows,
-    pictures_in,
-    read_data,
-    unwrapped,
-    with_splits,
-)
-
-NAMES = tuple(LABELS)
-CONFLICT = "label_conflict"
-"""Error of a picture that lies in the folder of one class and is listed as the other."""
+from .layouts import LABELS, NAMES, SPLITS, Sample, from_folders, pictures_in, read_data, unwrapped, with_splits
 
 
 @dataclass(frozen=True)
@@ -67,28 +52,21 @@ _NAMES_140K = {"real": re.compile(r"\d{5}\.jpg"), "fake": re.compile(r"[0-9A-Z]{
 PUBLISHED = {known.name: known for known in (KAGGLE_140K, CIPLAB)}
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A picture to import: `error` is "" or why its row is not to be used, whatever its file is like."""
-
-    sample: Sample
-    generator: str = ""
-    error: str = ""
-
-
 @dataclass
 class Found:
     """What a folder or an archive holds.
 
     Attributes:
         name: of the published set it was taken for; "" for none.
-        entries: its pictures, sorted by path.
+        samples: its pictures, sorted by path.
+        conflicts: those of them that lie in the folder of one class and are listed as the other.
         problems: what differs from the publication, a sentence each.
         notes: what else to know.
     """
 
     name: str
-    entries: list[Entry]
+    samples: list[Sample]
+    conflicts: set[Path] = field(default_factory=set)
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -99,37 +77,32 @@ def in_folder(root: Path) -> Found:
     Raises:
         DataError: there are none, or a manifest is wrong.
     """
-    if root.is_file():
-        return _of_manifest(root)
+    if root.is_file() and _is_table(root):
+        raise DataError(f"{root} is a table of the Kaggle set; import the folder it is in")
     try:
         ciplab = _ciplab_folders(root)
         if ciplab:
             return _of_ciplab(root, ciplab)
-        if (root / "manifest.csv").is_file():
-            return _of_manifest(root / "manifest.csv")
-        inner = unwrapped(root) if root.is_dir() else root
-        samples = sorted(from_folders(inner), key=lambda s: str(s.path)) if root.is_dir() else []
+        if not root.is_dir() or (root / "manifest.csv").is_file():
+            return Found("", read_data(root))
+        inner = unwrapped(root)
+        samples = sorted(from_folders(inner), key=lambda s: str(s.path))
         tables = list(_tables(root, inner))
     except OSError as error:
         raise DataError(f"{root}: cannot be read: {error}") from None
     if not samples or not (
         any(_is_table(path) for _, path in tables) or named_as_140k((NAMES[s.label], s.path.name) for s in samples)
     ):
-        return Found("", [Entry(s) for s in read_data(root)])
-    found = Found(KAGGLE_140K.name, [Entry(s) for s in samples])
-    if not all(s.split for s in samples):
-        found.entries = [Entry(s) for s in with_splits(samples, inner)]
+        return Found("", read_data(root))
+    found = Found(KAGGLE_140K.name, samples if all(s.split for s in samples) else with_splits(samples, inner))
     _compare(found, tables)
     return found
 
 
 def named_as_140k(names: Iterable[tuple[str, str]]) -> bool:
     """Whether files, each with its class, are named as in the Kaggle set: FFHQ's numbers, StyleGAN's ten letters."""
-    seen: Counter[str] = Counter()
-    for label, name in names:
-        seen["all"] += 1
-        seen[label] += bool(_NAMES_140K[label].fullmatch(name))
-    return min(seen["real"], seen["fake"]) > 0 and seen["real"] + seen["fake"] >= 0.95 * seen["all"]
+    seen = Counter(label if _NAMES_140K[label].fullmatch(name) else "other" for label, name in names)
+    return min(seen["real"], seen["fake"]) > 0 and seen["other"] <= 0.05 * seen.total()
 
 
 def differences(
@@ -158,16 +131,6 @@ def _total(counts: Counter[tuple[str, str]], split: str, name: str) -> int:
     return sum(number for key, number in counts.items() if key[1] == name and split in ("", key[0]))
 
 
-def _of_manifest(path: Path) -> Found:
-    try:
-        if not is_parquet(path) and _is_table(path):
-            raise DataError(f"{path} is a table of the Kaggle set; import the folder it is in")
-        made = {path.parent / (row["path"] or ""): row.get("generator") or "" for _, row in manifest_rows(path)}
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path}: cannot be read: {error}") from None
-    return Found("", [Entry(s, made.get(s.path, "")) for s in read_data(path)])
-
-
 def _ciplab_folders(root: Path) -> list[Path]:
     """Folders that hold `training_real` or `training_fake`, the outermost first."""
     found = {
@@ -189,7 +152,7 @@ def _of_ciplab(root: Path, folders: Sequence[Path]) -> Found:
     ]
     if not files:
         raise DataError(f"{root}: no pictures found in {inner}")
-    found = Found(CIPLAB.name, [Entry(s) for s in with_splits(sorted(files, key=lambda s: str(s.path)), inner)])
+    found = Found(CIPLAB.name, with_splits(sorted(files, key=lambda s: str(s.path)), inner))
     if len(folders) > 1:  # as in Kaggle's own archive of it
         found.notes.append(f"the set is there {len(folders)} times; only the pictures in {inner} are listed")
     return found
@@ -202,11 +165,6 @@ def _is_table(path: Path) -> bool:
             return set(csv.DictReader(file).fieldnames or ()) >= {"label", "label_str", "path"}
     except (OSError, UnicodeDecodeError, csv.Error):
         return False
-
-
-def _rows(path: Path) -> Iterator[dict[str, str | None]]:
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        yield from csv.DictReader(file)
 
 
 def _tables(root: Path, inner: Path) -> Iterator[tuple[str, Path]]:
@@ -225,45 +183,34 @@ def _compare(found: Found, tables: Sequence[tuple[str, Path]]) -> None:
     def name_of(sample: Sample) -> str:
         return f"{sample.split}/{NAMES[sample.label]}/{sample.path.name}"
 
+    columns = ("path", "label_str", "label")
     listed: dict[str, str] = {}
     for split, path in tables:
-        twice = confused = 0
-        if not _is_table(path):
-            found.problems.append(f"wrong: {path.name} is damaged, or not the table of the set")
-            continue
         try:
-            for row in _rows(path):
-                name, label = row["path"] or "", (row["label_str"] or "").strip().lower()
-                twice += name in listed
-                confused += label not in LABELS or (row["label"] or "").strip() != str(1 - LABELS[label])
-                listed[name] = label
-        except (OSError, UnicodeDecodeError, csv.Error) as error:
-            found.problems.append(f"wrong: {path.name} cannot be read to its end: {error}")
+            with path.open(newline="", encoding="utf-8-sig") as file:
+                rows = [[(row[key] or "").strip() for key in columns] for row in csv.DictReader(file)]
+        except (OSError, UnicodeDecodeError, csv.Error, KeyError) as error:
+            found.problems.append(f"wrong: {path.name} is damaged, or not the table of the set: {error}")
             continue
-        there = {name_of(e.sample) for e in found.entries if e.sample.split == split}
-        named = {name for name in listed if name.startswith(f"{split}/")}
+        named = {name: label.lower() for name, label, _ in rows}
+        listed |= named
+        confused = [row for row in rows if (row[1].lower(), row[2]) not in (("real", "1"), ("fake", "0"))]
+        there = {name_of(s) for s in found.samples if s.split == split}
+        more, lost = there - named.keys(), named.keys() - there
         for number, text in (
-            (twice, "wrong: {} lists pictures more than once"),
-            (confused, "wrong: {} has rows whose label does not go with label_str (1 is real)"),
-            (
-                len(there - named),
-                f"wrong: {{}} does not list all that is there, such as {min(there - named, default='')}",
-            ),
-            (len(named - there), f"partial: {{}} lists what is not there, such as {min(named - there, default='')}"),
+            (len(rows) - len(named), f"wrong: {path.name} lists pictures more than once"),
+            (len(confused), f"wrong: {path.name} has rows whose label does not go with label_str (1 is real)"),
+            (len(more), f"wrong: {path.name} does not list all that is there, such as {min(more, default='')}"),
+            (len(lost), f"partial: {path.name} lists what is not there, such as {min(lost, default='')}"),
         ):
             if number:
-                found.problems.append(f"{text.format(path.name)} ({number:,})")
+                found.problems.append(f"{text} ({number:,})")
     missing = [f"{split}.csv" for split in SPLITS if split not in dict(tables)]
     if missing:
         found.notes.append(
             f"{', '.join(missing)} not found: labels are those of the folders, with nothing to check them"
         )
-
-    def checked(entry: Entry) -> Entry:
-        label = listed.get(name_of(entry.sample), "")
-        return replace(entry, error=CONFLICT) if label in LABELS and LABELS[label] != entry.sample.label else entry
-
-    found.entries = [checked(entry) for entry in found.entries]
-    conflicts = sum(entry.error == CONFLICT for entry in found.entries)
-    if conflicts:
-        found.problems.append(f"wrong: pictures are in the folder of one class and listed as the other ({conflicts:,})")
+    found.conflicts = {s.path for s in found.samples if listed.get(name_of(s)) == NAMES[1 - s.label]}
+    if found.conflicts:
+        number = len(found.conflicts)
+        found.problems.append(f"wrong: pictures are in the folder of one class and listed as the other ({number:,})")

@@ -1,7 +1,7 @@
 """Three layouts of labelled pictures, one list of samples.
 
 * a manifest: a CSV or Parquet file (or a folder that holds `manifest.csv`) with the columns path, label and, if known,
-  source and split; paths are relative to the file; rows whose column `error` is not empty are passed over;
+  source, split and generator; paths are relative to the file; rows whose column `error` is not empty are passed over;
 * splits: `{train,valid,test}/{real,fake}/…`, as in Kaggle's "140k Real and Fake Faces";
 * classes: `{real,fake}/…`.
 
@@ -16,11 +16,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..errors import DataError, MissingExtra
+from ..errors import DataError
 from ..paths import SUFFIXES
 
 SPLITS = ("train", "valid", "test")
 LABELS = {"real": 0, "fake": 1}
+NAMES = tuple(LABELS)
 
 SPLIT_NAMES = {"train": "train", "training": "train", "valid": "valid", "val": "valid", "validation": "valid"} | {
     "test": "test",
@@ -30,12 +31,16 @@ SPLIT_NAMES = {"train": "train", "training": "train", "valid": "valid", "val": "
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One labelled picture: `label` is 0 for real, 1 for fake; `split` is train, valid or test."""
+    """One labelled picture: `label` is 0 for real, 1 for fake; `split` is train, valid or test.
+
+    `source` says where it comes from, `generator` what made it; both are "" where nothing says.
+    """
 
     path: Path
     label: int
     source: str
     split: str
+    generator: str = ""
 
 
 def read_data(data: str | Path) -> list[Sample]:
@@ -63,8 +68,7 @@ def read_data(data: str | Path) -> list[Sample]:
         raise DataError(f"{data}: cannot be read: {error}") from None
     if not samples:
         raise DataError(f"{data}: no pictures found; see the data layouts in the README")
-    samples = with_splits(sorted(samples, key=lambda s: str(s.path)), root)
-    return samples
+    return with_splits(sorted(samples, key=lambda s: str(s.path)), root)
 
 
 def read_splits(data: str | Path) -> dict[str, list[Sample]]:
@@ -96,20 +100,8 @@ def is_parquet(path: Path) -> bool:
         return file.read(4) == b"PAR1"
 
 
-def manifest_rows(path: Path) -> Iterator[tuple[str, dict[str, str | None]]]:
-    """The rows of a manifest, each with the words for where it stands; those that name an error are passed over.
-
-    Raises:
-        DataError: a column is missing, or the file is not what it begins as.
-        OSError, UnicodeDecodeError, csv.Error: it cannot be read.
-        MissingExtra: pyarrow is needed and not installed.
-    """
-    for where, row in _parquet_rows(path) if is_parquet(path) else _csv_rows(path):
-        if not row.get("error"):
-            yield where, row
-
-
 def _csv_rows(path: Path) -> Iterator[tuple[str, dict[str, str | None]]]:
+    """The rows of a manifest, each with the words for where it stands."""
     with path.open(newline="", encoding="utf-8-sig") as file:
         rows = csv.DictReader(file)
         _need_columns(path, rows.fieldnames or ())
@@ -118,11 +110,9 @@ def _csv_rows(path: Path) -> Iterator[tuple[str, dict[str, str | None]]]:
 
 
 def _parquet_rows(path: Path) -> Iterator[tuple[str, dict[str, str | None]]]:
-    try:
-        import pyarrow
-        from pyarrow import parquet
-    except ImportError:
-        raise MissingExtra('a Parquet manifest is read with pyarrow: pip install "realface[train]"') from None
+    import pyarrow
+    from pyarrow import parquet
+
     try:
         with parquet.ParquetFile(path) as file:
             names = file.schema_arrow.names
@@ -139,12 +129,14 @@ def _parquet_rows(path: Path) -> Iterator[tuple[str, dict[str, str | None]]]:
 
 def _need_columns(path: Path, names: Iterable[str]) -> None:
     if not {"path", "label"} <= set(names):
-        raise DataError(f"{path}: a manifest needs the columns path and label (and, if known, source and split)")
+        raise DataError(f"{path}: a manifest needs the columns path and label (and source, split, generator, if known)")
 
 
 def _from_manifest(path: Path) -> Iterable[Sample]:
     seen: dict[Path, Sample] = {}
-    for where, row in manifest_rows(path):
+    for where, row in _parquet_rows(path) if is_parquet(path) else _csv_rows(path):
+        if row.get("error"):
+            continue
         label = LABELS.get((row["label"] or "").strip().lower())
         split = (row.get("split") or "").strip().lower()
         if label is None:
@@ -153,7 +145,10 @@ def _from_manifest(path: Path) -> Iterable[Sample]:
             raise DataError(f"{path}, {where}: split must be train, valid or test, not {row['split']!r}")
         if not row["path"]:
             raise DataError(f"{path}, {where}: the path is missing")
-        sample = Sample(path.parent / row["path"], label, row.get("source") or "", SPLIT_NAMES.get(split, ""))
+        source, generator = row.get("source") or "", row.get("generator") or ""
+        if source == "all":
+            raise DataError(f"{path}, {where}: no source can be called all, as the figures of all pictures are")
+        sample = Sample(path.parent / row["path"], label, source, SPLIT_NAMES.get(split, ""), generator)
         if seen.setdefault(sample.path, sample) != sample:
             raise DataError(f"{path}, {where}: {row['path']} is listed twice, differently")
     return seen.values()

@@ -41,7 +41,6 @@ def reconstruct(
     each: int = 1,
     also: Sequence[str] = (),
     stylegan: int = 0,
-    splits: Sequence[str] = ("train", "valid"),
 ) -> int:
     """Write the main face of every real picture and its reconstructions as lossless pairs.
 
@@ -50,13 +49,12 @@ def reconstruct(
     not made again, so a stopped run goes on where it was.
 
     Args:
-        data: a data set; its fake pictures are passed over.
+        data: a data set; its fake pictures are passed over, and its test split.
         autoencoders: the folder with the weights, see `realface.data.autoencoders.load`.
         out: a new or empty folder, or one of an earlier run.
         each: autoencoders for every picture, taken in turn; 5 is all of them.
         also: makers of `realface.data.makers.MAKERS` for every picture, besides.
         stylegan: whole generated faces, which belong to no real one.
-        splits: which pictures.
 
     Returns:
         How many fakes there are.
@@ -66,7 +64,7 @@ def reconstruct(
         WeightsError: the weights of an autoencoder or a maker are missing.
         ConfigError, MissingExtra: a maker is unknown or cannot be run.
     """
-    samples = [s for s in read_data(data) if s.label == 0 and s.split in splits]
+    samples = [s for s in read_data(data) if s.label == 0 and s.split != "test"]
     models = {name: partial(reconstructed, model=model) for name, model in load(autoencoders).items()}
     names = list(models)
     others = makers.load(also)
@@ -74,7 +72,8 @@ def reconstruct(
     rows: dict[str, Row] = {}  # by path
     try:
         out.mkdir(parents=True, exist_ok=True)
-        if strangers := {path.name for path in out.iterdir()} - {PICTURES, MANIFEST}:
+        own = {PICTURES, MANIFEST, f"{MANIFEST}.part"}  # the last of a run that was ended while it wrote
+        if strangers := {path.name for path in out.iterdir()} - own:
             raise DataError(f"{out} holds something else ({min(strangers)}); give a new folder")
         (out / PICTURES).mkdir(exist_ok=True)
         for number, sample in enumerate(track(samples, "reconstructing")):

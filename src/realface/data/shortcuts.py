@@ -12,6 +12,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 from ..images import FORMATS
 from ..progress import track
 from .facts import Facts
+from .layouts import NAMES
 
 GIVES_AWAY, LEANS, FINE, TOO_FEW = "gives the label away", "leans", "fine", "too few pictures to say"
 FROM = {GIVES_AWAY: 0.9, LEANS: 0.7, FINE: 0.0}
@@ -75,9 +76,7 @@ class Shortcut:
         return f"{self.fact}: {self.verdict}{auc}" + (f"; {self.values}" if self.values else "")
 
 
-def shortcuts(
-    facts: Sequence[Facts], labels: np.ndarray, sources: np.ndarray, groups: np.ndarray, *, seed: int = 0
-) -> list[Shortcut]:
+def shortcuts(facts: Sequence[Facts], labels: np.ndarray, sources: np.ndarray, groups: np.ndarray) -> list[Shortcut]:
     """Measure every fact alone, the file's together and all together: in all pictures, and in sources of both classes.
 
     Each is the mean AUC over five folds of small gradient-boosted trees that are given nothing else.
@@ -87,7 +86,6 @@ def shortcuts(
         labels: (N,) int, 0 real, 1 fake.
         sources: (N,) str; "" is no source of its own.
         groups: (N,) int, equal for copies of a picture: they are never on both sides of a fold.
-        seed: of folds and samples.
     """
     columns = {name: np.array([list(fact.numbers(f)) for f in facts], np.float32) for name, fact in FACTS.items()}
     columns |= {name: np.hstack([columns[part] for part in parts]) for name, parts in TOGETHER.items()}
@@ -98,13 +96,13 @@ def shortcuts(
     for source in track(["", *both], "looking for shortcuts"):
         rows = np.flatnonzero(sources == source) if source else np.arange(len(labels))
         if len(rows) > MOST:
-            rows = np.sort(np.random.default_rng(seed).choice(rows, MOST, replace=False))
+            rows = np.sort(np.random.default_rng(0).choice(rows, MOST, replace=False))
         if min(np.bincount(labels[rows], minlength=2)) < LEAST:
             found.append(Shortcut(source, "all facts together", None, TOO_FEW))
             continue
-        folds = list(StratifiedGroupKFold(5, shuffle=True, random_state=seed).split(rows, labels[rows], groups[rows]))
+        folds = list(StratifiedGroupKFold(5, shuffle=True, random_state=0).split(rows, labels[rows], groups[rows]))
         for name, values in columns.items():
-            auc = _auc(values[rows], labels[rows], folds, seed)
+            auc = _auc(values[rows], labels[rows], folds)
             verdict = next(verdict for verdict, least in FROM.items() if round(auc, 2) >= least)
             words = FACTS[name].words if name in FACTS and verdict != FINE else None
             told = _commonest([words(facts[row]) for row in rows.tolist()], labels[rows]) if words else ""
@@ -112,14 +110,14 @@ def shortcuts(
     return found
 
 
-def _auc(values: np.ndarray, labels: np.ndarray, folds: list[tuple[np.ndarray, np.ndarray]], seed: int) -> float:
+def _auc(values: np.ndarray, labels: np.ndarray, folds: list[tuple[np.ndarray, np.ndarray]]) -> float:
     if (values == values[0]).all():
         return 0.5
     aucs = []
     for train, test in folds:
         if len(set(labels[train])) == len(set(labels[test])) == 2:  # groups of copies can leave a fold with one class
             trees = HistGradientBoostingClassifier(
-                max_iter=50, max_leaf_nodes=8, min_samples_leaf=10, early_stopping=False, random_state=seed
+                max_iter=50, max_leaf_nodes=8, min_samples_leaf=10, early_stopping=False, random_state=0
             ).fit(values[train], labels[train])
             aucs.append(roc_auc_score(labels[test], trees.predict_proba(values[test])[:, 1]))
     return float(np.mean(aucs)) if aucs else 0.5
@@ -127,7 +125,7 @@ def _auc(values: np.ndarray, labels: np.ndarray, folds: list[tuple[np.ndarray, n
 
 def _commonest(words: list[str], labels: np.ndarray) -> str:
     parts = []
-    for label, name in enumerate(("real", "fake")):
+    for label, name in enumerate(NAMES):
         (word, count), *_ = Counter(w for w, own in zip(words, labels, strict=True) if own == label).most_common(1)
         parts.append(f"{name} {word} ({count / (labels == label).sum():.0%})")
     return ", ".join(parts)

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from itertools import groupby
 from textwrap import fill
 
-from .audit import NAMES, Audit, Group, some
-from .layouts import SPLITS
+from .audit import Audit, Group, some
+from .layouts import NAMES, SPLITS
 from .shortcuts import FINE
 
 _SHOWN = 8

@@ -9,26 +9,12 @@ import numpy as np
 
 from ..errors import DataError
 from . import rows as kept_rows
-from .bootstrap import POINT, interval, scatter
-from .metrics import TOO_FEW, number, of_answers, operating_points, percent
+from .bootstrap import POINT, interval
+from .metrics import METRICS, TOO_FEW, Metric, drawn, of_answers, operating_points
 from .rows import Row
 
 RESULT = "evaluation.json"
-FIGURES = {
-    "auc": "AUC",
-    "ap": "Average precision",
-    "eer": "Equal error rate",
-    "accuracy": "Accuracy at 50 %",
-    "bpcer": "BPCER, real called fake",
-    "apcer": "APCER, fake called real",
-    "apcer_at": f"APCER at BPCER {100 * POINT:g} %",
-    "inconclusive": "Inconclusive",
-    "ece": "Calibration error (ECE)",
-    "brier": "Brier score",
-}
-PLAIN = ("auc", "ap", "ece", "brier")
-"""Figures that are no shares."""
-_MORE_IS_BETTER = ("auc", "ap", "accuracy")
+FIGURES = METRICS | {"apcer_at": Metric(f"APCER at BPCER {100 * POINT:g} %")}
 
 
 def differences(first: Sequence[Row], other: Sequence[Row]) -> dict[str, Any]:
@@ -48,18 +34,18 @@ def differences(first: Sequence[Row], other: Sequence[Row]) -> dict[str, Any]:
     if not both:
         return found
     labels = np.array([label for _, label in both])
-    values, drawn = [], []
+    values, spread = [], []
     for rows in (of_first, of_other):
         got = kept_rows.answers([rows[key] for key in both])
         points = {f"{point['at']:g}": point["apcer"] for point in operating_points(labels, got.fake)}
         values.append(of_answers(labels, got.fake, got.called) | {"apcer_at": points.get(f"{POINT:g}")})
-        drawn.append(scatter(labels, got.fake, got.called))
-    for name in FIGURES:
-        if name in drawn[0] and None not in (values[0][name], values[1][name]):
-            ends = interval(drawn[1][name] - drawn[0][name])
+        spread.append(drawn(labels, got.fake, got.called))
+    for name, metric in FIGURES.items():
+        if name in spread[0] and None not in (values[0][name], values[1][name]):
+            ends = interval(spread[1][name] - spread[0][name])
             apart = ends is not None and not ends[0] <= 0 <= ends[1]
             difference = values[1][name] - values[0][name]
-            better = (difference > 0) == (name in _MORE_IS_BETTER)
+            better = (difference > 0) == metric.more_is_better
             found["figures"][name] = {
                 "first": values[0][name],
                 "other": values[1][name],
@@ -70,26 +56,14 @@ def differences(first: Sequence[Row], other: Sequence[Row]) -> dict[str, Any]:
     return found
 
 
-def told(name: str, value: float | None) -> str:
-    """A figure, as text."""
-    return number(value) if name in PLAIN else percent(value)
-
-
 def row_text(name: str, row: dict[str, Any]) -> list[str]:
     """A row of the comparison as text: figure, first, other, difference, interval, what it says."""
-    scale, unit = (1, "") if name in PLAIN else (100, " points")
-    places = 4 if name in PLAIN else 1
-    ends = row["interval"]
+    metric, ends = FIGURES[name], row["interval"]
+    scale, places, unit = (100, 1, " points") if metric.share else (1, 4, "")
     within = f"{scale * ends[0]:+.{places}f} to {scale * ends[1]:+.{places}f}" if ends else "-"
     difference = f"{scale * row['difference']:+.{places}f}{unit}"
-    return [
-        FIGURES[name],
-        told(name, row["first"]),
-        told(name, row["other"]),
-        difference,
-        within,
-        row["says"] or TOO_FEW,
-    ]
+    values = [metric.told(row[which]) for which in ("first", "other")]
+    return [metric.name, *values, difference, within, row["says"] or TOO_FEW]
 
 
 def comparison_table(compared: dict[str, Any]) -> str:

@@ -11,7 +11,8 @@ import numpy as np
 
 from ..card import SIZE_GROUPS
 from ..data import SPLITS, Sample, read_data
-from ..data.layouts import content_hash, fingerprints, manifest_rows
+from ..data.crops import program
+from ..data.layouts import content_hash, fingerprints
 from ..degrade import AS_IT_IS, GRID
 from ..detector import Detector
 from ..errors import DataError, ImageError
@@ -22,7 +23,7 @@ from .compare import differences
 from .grid import grid_figures
 from .metrics import called, classes, grouped, in_order, of_answers, operating_points, size_names
 from .origin import origin
-from .rows import CODES, Picture, Row, answers, program
+from .rows import CODES, Picture, Row, answers
 from .scores import look
 
 Judge = Detector | Command
@@ -76,9 +77,8 @@ def evaluate(
     samples = choose(data, split, sources)[::every]
     store = store_in(out, resume) if out else None
     lines = fingerprints(track(samples, "reading"))
-    made = _generators(data)
     pictures = [
-        Picture(str(s.path), text.split()[0], s.label, s.source, (made.get(s.path) or s.source) * s.label)
+        Picture(str(s.path), text.split()[0], s.label, s.source, (s.generator or s.source) * s.label)
         for s, text in zip(samples, lines, strict=True)
     ]
     ids = [judge.id.sha256 for judge in judges]
@@ -246,14 +246,6 @@ def _described(judge: Judge, pictures: Sequence[Picture]) -> dict[str, Any]:
         "policy": vars(judge.card.policy),
         "seconds": {"p50": middle, "p95": slow, "pictures": len(seconds)},
     }
-
-
-def _generators(data: Path) -> dict[Path, str]:
-    """What a manifest says made each picture, where it says so."""
-    path = data if data.is_file() else data / "manifest.csv"
-    if not path.is_file():
-        return {}
-    return {path.parent / (row["path"] or ""): row.get("generator") or "" for _, row in manifest_rows(path)}
 
 
 _LABELS = (("real", 0), ("fake", 1))

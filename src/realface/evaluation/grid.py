@@ -9,12 +9,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..degrade import AS_IT_IS, COVERED, GRID
-from .metrics import Figures, of_answers, table
+from .metrics import METRICS, Figures, of_answers, table
 from .rows import Row, answers
 
 LAUNDERING = tuple(name for name in GRID if name not in (AS_IT_IS, COVERED))
 """The cells that any picture goes through on its way; mean and worst are over these."""
-_WORST = {"auc": min, "accuracy": min} | dict.fromkeys(("bpcer", "apcer", "inconclusive", "ece", "brier"), max)
 
 
 def grid_figures(rows: Sequence[Row]) -> dict[str, Any]:
@@ -32,10 +31,10 @@ def grid_figures(rows: Sequence[Row]) -> dict[str, Any]:
     mean: Figures = dict(counts)
     worst: Figures = dict(counts)
     where: dict[str, str | None] = {}
-    for figure, worse in _WORST.items():
+    for figure, metric in METRICS.items():
         values = {name: cells[name][figure] for name in LAUNDERING if cells[name][figure] is not None}
         mean[figure] = sum(values.values()) / len(values) if values else None
-        worst[figure] = worse(values.values(), default=None)
+        worst[figure] = (min if metric.more_is_better else max)(values.values(), default=None)
         differ = len(set(values.values())) > 1
         where[figure] = next(name for name in values if values[name] == worst[figure]) if differ else None
     return {"cells": cells, "mean": mean, "worst": worst, "worst_cell": where}

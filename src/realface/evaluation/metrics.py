@@ -6,12 +6,15 @@ as neither. Accuracy and what is said of the probabilities (AUC, calibration err
 one that gets no verdict.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 from sklearn.metrics import (
     average_precision_score,
+    brier_score_loss,
     classification_report,
     confusion_matrix,
     precision_recall_fscore_support,
@@ -21,7 +24,7 @@ from sklearn.metrics import (
 
 from ..card import SIZE_GROUPS, Policy, Thresholds, size_group
 from ..rates import wilson
-from .bootstrap import HALF, bins, crossing, interval, scatter
+from .bootstrap import HALF, bins, crossing, drawings, interval, scatter
 from .rows import CODES
 from .scores import Scores
 
@@ -29,6 +32,37 @@ BPCERS = (0.1, 0.05, 0.01, 0.005, 0.001)
 TOO_WIDE = 0.2
 TOO_FEW = "too few samples to say"
 Figures = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A figure of a group of pictures, and how it is shown.
+
+    Attributes:
+        name: in reports and comparisons.
+        column: its head in tables of groups; "" where it has no column there.
+        measure: makes it of (N,) labels, 0 real, 1 fake, and (N,) probabilities of fake; None of what `of_answers`
+            counts.
+        classes: of which there must be pictures, 1 or 2; else the figure is None.
+        share: whether it is one, 0 to 1, and shown in percent.
+        more_is_better: of two values.
+    """
+
+    name: str
+    column: str = ""
+    measure: Callable[[np.ndarray, np.ndarray], Any] | None = None
+    classes: int = 2
+    share: bool = True
+    more_is_better: bool = False
+
+    def of(self, labels: np.ndarray, fake: np.ndarray) -> float | None:
+        """What `measure` says, where there are pictures of enough classes."""
+        enough = len(set(labels.tolist())) >= self.classes
+        return float(self.measure(labels, fake)) if self.measure and enough else None
+
+    def told(self, value: float | None) -> str:
+        """A value as text."""
+        return percent(value) if self.share else number(value)
 
 
 def called(fake: np.ndarray, judged: np.ndarray, thresholds: Thresholds) -> np.ndarray:
@@ -57,55 +91,73 @@ def of_answers(labels: np.ndarray, fake: np.ndarray, called: np.ndarray) -> Figu
         called: (N,) int, 1 fake, 0 real, -1 neither.
 
     Returns:
-        real, fake: counts; accuracy: at probability 0.5; auc, ap (average precision), eer (equal error rate): of the
-        order of the probabilities; bpcer; apcer; inconclusive: shares, 0 to 1; ece: see `calibration_error`; brier: the
-        mean squared error of the probability (Brier 1950, "Verification of Forecasts Expressed in Terms of
-        Probability"); intervals: of the shares (Wilson's) and of the rest (by bootstrap), the ends within which 95 %
-        lie. What the group cannot show (an AUC or a calibration without both classes, say) is None.
+        real, fake: counts; each of `METRICS`; intervals: of each, the ends within which 95 % lie, Wilson's of what is
+        counted here, by bootstrap of the rest. What the group cannot show (an AUC without both classes, say) is None.
     """
     real_rows, fake_rows = labels == 0, labels == 1
-    both = bool(real_rows.any() and fake_rows.any())
-    shares = {
+    counted = {
         "accuracy": (fake >= HALF) == fake_rows,
         "bpcer": called[real_rows] == 1,
         "apcer": called[fake_rows] == 0,
         "inconclusive": called < 0,
     }
-    drawn = scatter(labels, fake, called)
-    ends = {name: wilson(int(rows.sum()), len(rows)) for name, rows in shares.items()}
-    return {
-        "real": int(real_rows.sum()),
-        "fake": int(fake_rows.sum()),
-        "auc": float(roc_auc_score(labels, fake)) if both else None,
-        "ap": float(average_precision_score(labels, fake)) if both else None,
-        "eer": equal_error_rate(labels, fake) if both else None,
-        **{name: float(rows.mean()) if len(rows) else None for name, rows in shares.items()},
-        "ece": calibration_error(labels, fake) if both else None,  # of one class it is the mean error, not calibration
-        "brier": float(np.square(fake - labels).mean()) if len(labels) else None,
-        "intervals": {name: list(pair) if pair else None for name, pair in ends.items()}
-        | {name: interval(drawn[name]) if name in drawn else None for name in ("auc", "ap", "eer", "ece", "brier")},
-    }
+    measured = {name: metric.of(labels, fake) for name, metric in METRICS.items() if name not in counted}
+    shares = {name: float(rows.mean()) if len(rows) else None for name, rows in counted.items()}
+    spread = drawn(labels, fake, called)
+    ends: dict[str, Sequence[float] | None] = {n: wilson(int(rows.sum()), len(rows)) for n, rows in counted.items()}
+    ends |= {name: interval(spread[name]) if name in spread else None for name in measured}
+    intervals = {name: list(pair) if pair else None for name, pair in ends.items()}
+    return {"real": int(real_rows.sum()), "fake": int(fake_rows.sum()), **measured, **shares, "intervals": intervals}
 
 
-def calibration_error(labels: np.ndarray, fake: np.ndarray) -> float | None:
-    """The expected calibration error of the probability of fake; None of no pictures.
+def drawn(labels: np.ndarray, fake: np.ndarray, called: np.ndarray) -> dict[str, np.ndarray]:
+    """`scatter`, and what it lacks of `METRICS`, measured in one drawing after the other, which is slow."""
+    found = scatter(labels, fake, called)
+    for name, metric in METRICS.items():
+        if name not in found and metric.of(labels, fake) is not None:
+            times = (counts.astype(int) for part in drawings(labels) for counts in part)
+            found[name] = np.array([metric.of(np.repeat(labels, n), np.repeat(fake, n)) for n in times], float)
+    return found
+
+
+def calibration_error(labels: np.ndarray, fake: np.ndarray) -> float:
+    """The expected calibration error of the probability of fake, of one picture at least.
 
     Guo et al. 2017, "On Calibration of Modern Neural Networks", in its binary form: in each of 15 bins of equal width
     over the probability of fake, how far its mean is from the share of fakes; the mean over bins, weighed by their
     pictures. Even of perfect probabilities it is over 0, the more so the fewer the pictures.
+
+    torchmetrics' `binary_calibration_error` is the same but at the edges of bins: it gives probabilities of exactly 1 a
+    bin of their own.
 
     Args:
         labels: (N,) int, 0 real, 1 fake.
         fake: (N,) probability of fake.
     """
     # a bin's pictures times |mean probability - share of fakes| is the size of the sum of its gaps
-    return float(np.abs(np.bincount(bins(fake), fake - labels)).sum()) / len(labels) if len(labels) else None
+    return float(np.abs(np.bincount(bins(fake), fake - labels)).sum()) / len(labels)
 
 
 def equal_error_rate(labels: np.ndarray, fake: np.ndarray) -> float:
     """Where as many real faces are called fake as fake ones real, on the straight lines between points of the ROC."""
     fpr, tpr, _ = roc_curve(labels, fake, drop_intermediate=False)
     return float(crossing(fpr[None], tpr[None])[0])
+
+
+METRICS = {
+    "auc": Metric("ROC AUC", "AUC", roc_auc_score, share=False, more_is_better=True),
+    "ap": Metric("Average precision", "", average_precision_score, share=False, more_is_better=True),
+    "eer": Metric("Equal error rate", "", equal_error_rate),
+    "accuracy": Metric("Accuracy at 50 %", "accuracy", more_is_better=True),
+    "bpcer": Metric("BPCER, real called fake", "real called fake (BPCER)"),
+    "apcer": Metric("APCER, fake called real", "fake called real (APCER)"),
+    "inconclusive": Metric("Inconclusive", "inconclusive"),
+    # of one class it would be the mean error, not calibration
+    "ece": Metric("Calibration error (ECE)", "ECE", calibration_error, share=False),
+    # Brier 1950, "Verification of Forecasts Expressed in Terms of Probability": the mean squared error
+    "brier": Metric("Brier score", "Brier", partial(brier_score_loss, pos_label=1), classes=1, share=False),
+}
+"""What is measured of every group of pictures, and shown in tables, reports and comparisons."""
 
 
 def operating_points(labels: np.ndarray, fake: np.ndarray) -> list[Figures]:
@@ -205,24 +257,23 @@ def too_few(ends: Sequence[float] | None) -> bool:
 
 
 def table(groups: dict[str, Figures], what: str = "source") -> str:
-    """The figures as a Markdown table, a row a group, with 95 % intervals of the two error rates in brackets.
+    """The figures as a Markdown table, a row a group, with the 95 % intervals of rates in brackets.
 
-    Figures measured by older versions have neither calibration nor intervals, and get no columns for them.
+    Figures measured by older versions lack some of `METRICS` or the intervals, and get none.
     """
-    heads = [what, "real", "fake", "AUC", "accuracy", "real called fake (BPCER)", "fake called real (APCER)"]
-    heads += ["inconclusive"]
-    calibrated = any("ece" in row for row in groups.values())
-    heads += ["ECE", "Brier"] if calibrated else []
+    shown = {key: m for key, m in METRICS.items() if m.column and any(key in row for row in groups.values())}
+    heads = [what, "real", "fake", *(metric.column for metric in shown.values())]
     lines = [f"| {' | '.join(heads)} |", "|---|" + "--:|" * (len(heads) - 1)]
     for name, row in groups.items():
-        shown = "".join(c if c.isprintable() else "?" for c in name)  # names come from anywhere, and go to terminals
-        cells = [shown, str(row["real"]), str(row["fake"]), number(row["auc"]), percent(row["accuracy"])]
-        for key in ("bpcer", "apcer"):
-            ends = row.get("intervals", {}).get(key)
-            cells.append(percent(row[key]) + (f" ({100 * ends[0]:.1f} to {100 * ends[1]:.1f})" if ends else ""))
-        cells.append(percent(row["inconclusive"]))
-        cells += [number(row.get(key)) for key in ("ece", "brier")] if calibrated else []
+        safe = "".join(c if c.isprintable() else "?" for c in name)  # names come from anywhere, and go to terminals
+        cells = [safe, str(row["real"]), str(row["fake"])]
+        for key, metric in shown.items():
+            ends = row.get("intervals", {}).get(key) if metric.share else None
+            within = f" ({100 * ends[0]:.1f} to {100 * ends[1]:.1f}){' †' * too_few(ends)}" if ends else ""
+            cells.append(metric.told(row.get(key)) + within)
         lines.append(f"| {' | '.join(cells)} |")
+    if any("†" in line for line in lines[2:]):
+        lines += ["", f"† {TOO_FEW}: the interval spans over {100 * TOO_WIDE:.0f} points."]
     return "\n".join(lines)
 
 

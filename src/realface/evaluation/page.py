@@ -13,12 +13,12 @@ from ..data.crops import read_face
 from ..errors import ImageError
 from ..faces import FRAMINGS, resample
 from ..rates import wilson
-from ..report import STYLE, fact_list, figure_table, text_of
+from ..report import fact_list, figure_table, page_head, text_of
 from . import plots
 from .compare import row_text
 from .evaluate import Evaluation
 from .grid import grid_rows
-from .metrics import TOO_FEW, Figures, number, promises, too_few
+from .metrics import METRICS, TOO_FEW, Figures, number, promises, too_few
 from .rows import Answers, answers
 
 SHOWN = 12
@@ -51,8 +51,8 @@ def page(evaluation: Evaluation, facts: dict[str, str]) -> str:
         _MEANING,
     ]
     return (
-        f"{_HEAD}<body><header><h1>Evaluation: real or machine-made faces</h1>{_LEAD}{fact_list(about)}</header>"
-        f"<main>{''.join(parts)}</main></body></html>\n"
+        f"{page_head('Evaluation by realface', _MORE)}<body><header><h1>Evaluation: real or machine-made faces</h1>"
+        f"{_LEAD}{fact_list(about)}</header><main>{''.join(parts)}</main></body></html>\n"
     )
 
 
@@ -74,29 +74,20 @@ def _overview(detectors: Sequence[dict[str, Any]]) -> str:
         lines.setdefault(what, []).append(cell)
 
     for known in detectors:
-        row, ends = known["figures"]["all"], known["figures"]["all"]["intervals"]
-        add("APCER: fake faces called real", _rate(row["apcer"], ends["apcer"]))
+        for key, metric in METRICS.items():
+            add(metric.name, _cell(known["figures"]["all"], key))
         worst = known["worst_generator"]
         of_worst = known["by_generator"].get(worst)
-        cell = f"{text_of(worst)}: {_rate(of_worst['apcer'], of_worst['intervals']['apcer'])}" if of_worst else "-"
-        add("APCER of the worst generator", cell)
-        add("BPCER: real faces called fake", _rate(row["bpcer"], ends["bpcer"]))
-        add("Inconclusive", _rate(row["inconclusive"], ends["inconclusive"]))
-        for who, (lost, total) in known["unanswered"].items():
-            share = lost / total if total else None
-            add(f"No answer ({'APNRR, fake' if who == 'fake' else 'BPNRR, real'})", _rate(share, wilson(lost, total)))
-        add("Equal error rate", _rate(row["eer"], ends["eer"]))
+        add("APCER of the worst generator", f"{text_of(worst)}: {_cell(of_worst, 'apcer')}" if of_worst else "-")
         for point in known["operating_points"]:
             told = _rate(point["apcer"], point["interval"], few=not point["enough"])
             add(f"APCER at BPCER {100 * point['at']:g} %", told)
-        for key, what in {"auc": "ROC AUC", "ap": "Average precision"}.items():
-            add(what, _number(row[key], ends[key]))
-        add("Accuracy at 50 %", _rate(row["accuracy"], ends["accuracy"]))
+        for who, (lost, total) in known["unanswered"].items():
+            share = lost / total if total else None
+            add(f"No answer ({'APNRR, fake' if who == 'fake' else 'BPNRR, real'})", _rate(share, wilson(lost, total)))
         for who in ("real", "fake"):
             for what, (value, pair) in known["classes"][who].items():
                 add(f"{what.capitalize()} of {who} at 50 %", _rate(value, pair))
-        for key, what in {"ece": "Calibration error (ECE)", "brier": "Brier score"}.items():
-            add(what, _number(row[key], ends[key]))
         speed = known["seconds"]
         timed = speed and speed["p50"] is not None
         told = f"{1000 * speed['p50']:,.0f}, {1000 * speed['p95']:,.0f}" if timed else "-"
@@ -136,19 +127,10 @@ def _detector(known: dict[str, Any], got: Answers) -> str:
 
 
 def _groups(caption: str, groups: Mapping[str, Figures], keys: Sequence[str] = ()) -> str:
-    keys = keys or ("real", "fake", "auc", "accuracy", "bpcer", "apcer", "inconclusive")
-    rows = {}
-    for name, row in groups.items():
-        ends = row["intervals"]
-        rows[name] = [
-            f"{row[key]:,}"
-            if key in ("real", "fake")
-            else _number(row[key], ends[key], _DOUBT)
-            if key == "auc"
-            else _rate(row[key], ends[key], _DOUBT)
-            for key in keys
-        ]
-    return figure_table(f"{caption} († {TOO_FEW})", ["", *(_HEADS[key] for key in keys)], rows) if rows else ""
+    keys = keys or ("real", "fake", *(key for key, metric in METRICS.items() if metric.column))
+    heads = [METRICS[key].column if key in METRICS else key for key in keys]
+    rows = {name: [_cell(row, key, _DOUBT) for key in keys] for name, row in groups.items()}
+    return figure_table(f"{caption} († {TOO_FEW})", ["", *heads], rows) if rows else ""
 
 
 def _gallery(got: Answers) -> str:
@@ -187,6 +169,13 @@ def _comparison(compared: dict[str, Any]) -> str:
     return figure_table(caption, ["", first, other, "difference", "95 % interval", f"{other} is"], rows)
 
 
+def _cell(row: Figures, key: str, *doubt: str) -> str:
+    """A count, or a figure with its interval and, where that says little, `doubt`."""
+    if key not in METRICS:
+        return f"{row[key]:,}"
+    return (_rate if METRICS[key].share else _number)(row[key], row["intervals"][key], *doubt)
+
+
 def _rate(
     value: float | None, ends: Sequence[float] | None, doubt: str = f" <i>{TOO_FEW}</i>", few: bool = False
 ) -> str:
@@ -215,15 +204,6 @@ def _who(detector: dict[str, str]) -> str:
 
 _LOST = {"unreadable": "could not be read", "faceless": "show no face", "missing": "got no usable answer"}
 _DOUBT = f'<i title="{TOO_FEW}">†</i>'
-_HEADS = {
-    "real": "Real",
-    "fake": "Fake",
-    "auc": "AUC",
-    "accuracy": "Accuracy at 50 %",
-    "bpcer": "BPCER",
-    "apcer": "APCER",
-    "inconclusive": "Inconclusive",
-}
 _LEAD = (
     '<p class="lead">How often detectors are right and wrong on labelled pictures. The rates are in the style of '
     "ISO/IEC 30107-3; <b>this is no conformance test</b>, and nothing here says that a detector conforms to it. The "
@@ -278,9 +258,3 @@ figure svg { display: block; width: 100%; height: auto; max-width: 30rem } .grid
 .figures td .quiet, .figures i { font-size: .8125rem }
 h3 { margin-top: 1.5rem }
 """
-_HEAD = (
-    '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><meta http-equiv="Content-Security-Policy" '
-    "content=\"default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'\">"
-    '<meta name="viewport" content="width=device-width, initial-scale=1">'
-    f"<title>Evaluation by realface</title><style>{STYLE}{_MORE}</style></head>"
-)

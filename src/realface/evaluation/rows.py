@@ -3,16 +3,15 @@
 A line is written whole, as soon as it is known, so that a run that was killed goes on where it stopped.
 """
 
-import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
-from functools import cache
 from pathlib import Path
 
 import numpy as np
 
-from .. import degrade, faces, finder, images
+from .. import degrade
+from ..data.crops import program
 from ..errors import DataError
 from ..paths import write_whole
 
@@ -46,7 +45,7 @@ class Row(Picture):
 
     Attributes:
         detector: SHA-256 of its file, or of the command's text.
-        code: of the program that found, cut and changed the faces, see `program`.
+        code: of the program that found, cut and changed the faces, see `realface.data.crops.program`.
         status: ok, no_face, error (the picture cannot be read) or missing (a command gave no usable answer).
         side: native pixels of the crop's side; 0 where nobody knows.
         fake: cell of the laundering grid to the probability of fake; empty unless status is ok.
@@ -101,15 +100,6 @@ def answers(rows: Sequence[Row], cell: str = degrade.AS_IT_IS) -> Answers:
         np.array([row.side for row in good], int),
         tuple(good),
     )
-
-
-@cache
-def program() -> str:
-    """Changes whenever the code or the weights do that find, cut and change faces."""
-    digest = hashlib.sha256(finder.weights())
-    for module in (faces, finder, images, degrade):
-        digest.update(Path(str(module.__file__)).read_bytes())
-    return digest.hexdigest()[:16]
 
 
 def read(path: Path) -> list[Row]:

@@ -1,16 +1,16 @@
 """What a detector says of every labelled picture, before any figure is made of it."""
 
 import logging
-import os
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from threading import Lock
 
 import numpy as np
 
+from ..cores import cores
 from ..data import Sample
 from ..data.crops import read_face
 from ..degrade import AS_IT_IS, GRID, Change
@@ -72,7 +72,7 @@ def look(
         return Seen(face.pixels.shape[0], ~detector.unfamiliar(novelty) & (face.reason is None), logits, novelty)
 
     alone = Lock()
-    pool = ThreadPoolExecutor(os.cpu_count())
+    pool = ThreadPoolExecutor(cores())
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # reading a picture does so too, but threads would undo it for each other
         try:
@@ -92,8 +92,6 @@ class Scores:
         sides: (N,) int, native pixels of the crop's side.
         judged: (N,) bool, False for faces that are inconclusive for a reason of their own (`realface.results.REASONS`).
         novelty: (N,) float32, see `Detector.judge`.
-        unreadable: paths of the pictures that could not be read.
-        faceless: paths of those that show no face.
     """
 
     labels: np.ndarray
@@ -102,33 +100,14 @@ class Scores:
     sides: np.ndarray
     judged: np.ndarray
     novelty: np.ndarray
-    unreadable: tuple[str, ...]
-    faceless: tuple[str, ...]
 
     def where(self, keep: np.ndarray) -> "Scores":
         """The rows for which `keep`, (N,) bool, says so."""
-        return replace(
-            self,
-            labels=self.labels[keep],
-            logits=self.logits[keep],
-            sources=self.sources[keep],
-            sides=self.sides[keep],
-            judged=self.judged[keep],
-            novelty=self.novelty[keep],
-        )
+        return Scores(*(column[keep] for column in vars(self).values()))
 
     def joined(self, other: "Scores") -> "Scores":
         """The rows of both."""
-        return Scores(
-            np.concatenate([self.labels, other.labels]),
-            np.concatenate([self.logits, other.logits]),
-            np.concatenate([self.sources, other.sources]),
-            np.concatenate([self.sides, other.sides]),
-            np.concatenate([self.judged, other.judged]),
-            np.concatenate([self.novelty, other.novelty]),
-            self.unreadable + other.unreadable,
-            self.faceless + other.faceless,
-        )
+        return Scores(*map(np.concatenate, zip(vars(self).values(), vars(other).values(), strict=True)))
 
 
 def score(
@@ -179,8 +158,6 @@ def score_each(
             np.array([seen.side for _, seen in kept]),
             np.array([seen.judged[k] for _, seen in kept]),
             np.array([seen.novelty[k] for _, seen in kept]),
-            tuple(missed[False]),
-            tuple(missed[True]),
         )
         for k in range(len(changes))
     ]

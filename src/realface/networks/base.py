@@ -22,7 +22,7 @@ class Network(nn.Module):
         sees_face: whether it is given the whole face, resampled to `input_size`.
         window: side in pixels of the windows of native pixels it is given; 0 for none.
         mean, std: per-channel normalisation of pixels in [0, 1], applied inside the network.
-        explains: whether `explain` says where in the picture the evidence lies.
+        explains: whether `judge` says where in the picture the evidence lies.
         measures_novelty: whether `judge` says how unlike the training pictures a face is.
         pretrained: whether `load_pretrained` has published weights to start from.
         defaults: training settings that differ from those of `realface.training.config.Config`.
@@ -62,10 +62,6 @@ class Network(nn.Module):
         """(N, 3, S, S) float pixels in [0, 1] to (N,) logits, positive for fake."""
         return self.classify(self.features(pixels))
 
-    def explain(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, 3, S, S) float pixels in [0, 1] to (N,) logits and what each cell of a grid adds to them, (N, G, G)."""
-        raise NotImplementedError(f"{type(self).__name__} does not say where its evidence lies")
-
     def judge(self, pixels: Tensor | None, windows: Tensor | None) -> Judged:
         """What a detector file computes.
 
@@ -74,7 +70,8 @@ class Network(nn.Module):
             windows: (N, 9, 3, W, W) in [0, 1], of native pixels; None where `window` is 0.
         """
         assert pixels is not None
-        return self.explain(pixels) if self.explains else self(pixels)
+        logits: Tensor = self(pixels)
+        return logits
 
     def fits_int4(self) -> bool:
         """Whether the weights of its linear layers can be stored in 4 bits without changing what it computes."""

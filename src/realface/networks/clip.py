@@ -99,19 +99,14 @@ class ClipB16(Network):
     def features(self, pixels: Tensor) -> Tensor:
         return pooled(self.tapped(pixels))
 
-    def explain(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits and their exact sum over the 14 x 14 patches, (N, 14, 14).
+    def judge(self, pixels: Tensor | None, windows: Tensor | None) -> tuple[Tensor, ...]:
+        """The logits, their exact sum over the 14 x 14 patches, and the `novelty` of the faces.
 
         A class activation map (Zhou et al. 2016, "Learning Deep Features for Discriminative Localization"): for the
         hidden units that a picture turns on the head is linear, a mean is a sum over patches, and so is a deviation, as
         variance over deviation. What the class token and the biases add has no place in the picture and is spread
         evenly.
         """
-        logits, cells, _ = self.judge(pixels, None)
-        return logits, cells
-
-    def judge(self, pixels: Tensor | None, windows: Tensor | None) -> tuple[Tensor, ...]:
-        """The logits, their sum over the patches (see `explain`) and the `novelty` of the faces."""
         assert pixels is not None
         tapped = self.tapped(pixels)
         features = pooled(tapped)

@@ -25,24 +25,8 @@ class _Graph(nn.Module):
         super().__init__()
         self.network = network
 
-
-class _Face(_Graph):
-    def forward(self, pixels: Tensor) -> Any:
-        return self.network.judge(_in_unit(pixels), None)
-
-
-class _Windows(_Graph):
-    def forward(self, windows: Tensor) -> Any:
-        return self.network.judge(None, _in_unit(windows))
-
-
-class _Both(_Graph):
-    def forward(self, pixels: Tensor, windows: Tensor) -> Any:
-        return self.network.judge(_in_unit(pixels), _in_unit(windows))
-
-
-def _in_unit(pixels: Tensor) -> Tensor:
-    return pixels.movedim(-1, -3).float() / 255
+    def forward(self, pixels: Tensor | None = None, windows: Tensor | None = None) -> Any:
+        return self.network.judge(*(None if x is None else x.movedim(-1, -3).float() / 255 for x in (pixels, windows)))
 
 
 def preprocessing(network: Network, framing: Framing) -> Preprocessing:
@@ -66,7 +50,6 @@ def export(network: Network, card: Card) -> bytes:
     if window:
         inputs["windows"] = torch.zeros(2, 9, window, window, 3, dtype=torch.uint8)
     outputs = ["logit"] + ["evidence"] * network.explains + ["novelty"] * network.measures_novelty
-    graph = (_Both if len(inputs) == 2 else _Windows if window else _Face)(network)
     for chatty in ("torch.onnx", "onnxscript", "onnx_ir", "onnxruntime"):
         logging.getLogger(chatty).setLevel(logging.ERROR)
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
@@ -74,9 +57,9 @@ def export(network: Network, card: Card) -> bytes:
         path = Path(folder) / "graph.onnx"
         batch = torch.export.Dim("n", min=1, max=4096)
         torch.onnx.export(
-            graph,
-            tuple(inputs.values()),
-            path,
+            _Graph(network),
+            f=path,
+            kwargs=inputs,
             input_names=list(inputs),
             output_names=outputs,
             dynamic_shapes={name: {0: batch} for name in inputs},

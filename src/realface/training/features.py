@@ -10,6 +10,7 @@ import torch
 from filelock import FileLock
 
 from ..data import Sample
+from ..data.crops import program
 from ..faces import Framing
 from ..networks.base import Network
 from ..paths import cache_dir, write_whole
@@ -18,7 +19,6 @@ from .config import Config
 from .pictures import Pictures, batches
 
 BATCH = 32
-_RECIPE = 2  # raise when degradations, crop or resampling change, so that old caches are not used
 
 
 def cached_views(
@@ -27,8 +27,8 @@ def cached_views(
     """Features of every sample in each of some views, from the cache or computed into it.
 
     View 0 is the pictures as they are; every other view gives each picture one random history of its own. A
-    pass that was interrupted goes on where it stopped. The cache is found again by the trunk's weights and by
-    `lines`, the fingerprints of the samples in their order.
+    pass that was interrupted goes on where it stopped. The cache is found again by the trunk's weights, by
+    `lines`, the fingerprints of the samples in their order, and by `realface.data.crops.program`.
 
     Returns:
         For each view (len(samples), F) float16, memory-mapped; a row of NaN stands for a picture that could not be read
@@ -81,7 +81,7 @@ def has_bfloat16() -> bool:
 
 
 def _key(network: Network, lines: Sequence[str], framing: Framing, strength: float, seed: int) -> str:
-    digest = hashlib.sha256(json.dumps([_RECIPE, list(lines), framing, strength, seed]).encode())
+    digest = hashlib.sha256(json.dumps([program(), list(lines), framing, strength, seed]).encode())
     if network.input_size != type(network).input_size:
         digest.update(str(network.input_size).encode())
     for name, value in network.state_dict().items():

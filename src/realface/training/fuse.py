@@ -20,7 +20,7 @@ from scipy.special import expit
 
 from ..card import Card
 from ..data import Sample
-from ..data.crops import read_face
+from ..data.crops import program, read_face
 from ..data.layouts import content_hash, fingerprints, read_splits
 from ..degrade import random_history
 from ..detector import Detector
@@ -40,7 +40,6 @@ from .export import export, preprocessing
 from .finish import finish
 from .sources import weights
 from .taught import of_versions
-from .train import sources_of
 
 FOLDS = 6
 AT_ONCE = 4
@@ -113,7 +112,8 @@ def fuse(data: Path, whole_run: Path, native_run: Path, out: Path) -> Path:
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise DataError(f"{out} holds something already; choose another --out")
     config, network = load_views(whole_run, native_run)
-    features = held_out.read(data, network.whole, config)
+    splits = read_splits(data)
+    features = held_out.read(splits, network.whole, config)
     heads = held_out.folds(features, FOLDS, network.whole, config)
     views = both_views(features, heads, network, config)
     weight, bias = fit_fusion(views["valid"])
@@ -122,7 +122,6 @@ def fuse(data: Path, whole_run: Path, native_run: Path, out: Path) -> Path:
         network.fusion.bias.fill_(bias)
     out.mkdir(parents=True, exist_ok=True)
     (out / "config.toml").write_text(to_toml(config), encoding="utf-8")
-    splits = read_splits(data)
     lines = {name: features[name].lines if name in features else fingerprints(rows) for name, rows in splits.items()}
     hashes = {name: content_hash(of_split) for name, of_split in lines.items() if of_split}
     fused = {
@@ -158,13 +157,16 @@ def both_views(
     """
     whole = {name: [held_out.scores(network.whole, view) for view in rows.views] for name, rows in splits.items()}
     with torch.inference_mode():
-        novelty = {name: [network.whole.novelty(view).numpy() for view in rows.views] for name, rows in splits.items()}
+        novelty = {
+            name: [network.whole.novelty(torch.tensor(view, dtype=torch.float32)).numpy() for view in rows.views]
+            for name, rows in splits.items()
+        }
     unseen = {name: [logits.copy() for logits in of_views] for name, of_views in whole.items()}
     for sources, head in heads:
         for name, rows in splits.items():
             chosen = np.isin(rows.sources, sources)
             for logits, features in zip(unseen[name], rows.views, strict=True):
-                logits[chosen] = held_out.scores(head, features[torch.from_numpy(chosen)])
+                logits[chosen] = held_out.scores(head, features[chosen])
     found = {}
     for name, rows in splits.items():
         versions = range(len(rows.views))
@@ -178,11 +180,11 @@ def native_view(
 ) -> Native:
     """What the native view says of pictures as they are (view 0) or after their random history, cached on disk.
 
-    It is found again by `lines`, the fingerprints of the samples, and the weights.
+    It is found again by `lines`, the fingerprints of the samples, the weights, and `realface.data.crops.program`.
     """
     assert len(lines) == len(samples)
     strength = config.degradations if view else 0.0
-    digest = hashlib.sha256(json.dumps([*lines, config.framing, strength, config.seed, view]).encode())
+    digest = hashlib.sha256(json.dumps([program(), *lines, config.framing, strength, config.seed, view]).encode())
     for weight in network.state_dict().values():
         digest.update(weight.numpy().tobytes())
     path = cache_dir("windows") / f"{digest.hexdigest()[:24]}.npy"
@@ -251,12 +253,6 @@ def positive_regression(x: np.ndarray, y: np.ndarray, weight: np.ndarray) -> tup
     return found[:-1], float(found[-1])
 
 
-def known_to(run: Path, samples: Sequence[Sample]) -> set[str]:
-    """The sources of a data set that a native view was trained on."""
-    some = sources_of(make_config(read_toml(run / "config.toml")))
-    return some or {sample.source for sample in samples}
-
-
 def _load(run: Path, name: str) -> tuple[Config, Network]:
     if not (run / "config.toml").exists():
         raise DataError(f"{run} holds no run of `realface train`")
@@ -270,14 +266,10 @@ def _load(run: Path, name: str) -> tuple[Config, Network]:
 
 def _scores(views: Views, logits: Sequence[np.ndarray]) -> Scores:
     """The fused logits of a split, both versions of it, as they are scored elsewhere."""
+    sources = np.array([sample.source for sample in views.samples])
     parts = []
     for of_view, native, novelty in zip(logits, views.native, views.novelty, strict=True):
-        fine = ~np.isnan(native.each[:, 0])
-        kept = [sample for sample, keep in zip(views.samples, fine, strict=True) if keep]
-        sources = np.array([sample.source for sample in kept])
-        faceless = tuple(str(s.path) for s, keep in zip(views.samples, fine, strict=True) if not keep)
-        sides = native.sides[fine].astype(int)
-        parts.append(
-            Scores(views.labels[fine], of_view[fine], sources, sides, native.judged[fine], novelty[fine], (), faceless)
-        )
+        sides = np.nan_to_num(native.sides).astype(int)
+        every = Scores(views.labels, of_view, sources, sides, native.judged, novelty)
+        parts.append(every.where(~np.isnan(native.each[:, 0])))
     return parts[0].joined(parts[1])

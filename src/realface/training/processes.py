@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import torch
 
 from .. import errors
+from ..cores import cores
 from ..errors import ConfigError, RealfaceError
 
 SEEN = 5.0
@@ -87,7 +88,7 @@ def launch(function: Callable[[], T], processes: int, nodes: int = 1, rendezvous
 def _process(function: Callable[[], T]) -> T:
     rank, processes, nodes = place()
     if "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(max(1, (os.cpu_count() or 1) // processes))
+        torch.set_num_threads(max(1, cores() // processes))
     address = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
     store = torch.distributed.TCPStore(*address) if nodes > 1 else None  # type: ignore[attr-defined]
     try:

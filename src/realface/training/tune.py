@@ -22,8 +22,8 @@ from ..errors import ConfigError, DataError
 from ..networks import find
 from ..progress import bar
 from .config import SCHEDULES, SIZES, Config
+from .held_out import Unseen
 from .tune_results import FINISHED, Tuned, write_results
-from .unseen import Unseen
 
 STARTUP = 4  # trials that run to their end before one is stopped early
 HEARTBEAT, GRACE = 10, 60  # seconds: a trial that gave no sign for so long was killed, and is tried again
