@@ -19,10 +19,10 @@ from sklearn.metrics import roc_auc_score
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from realface.data.layouts import read_splits
+from realface.evaluation.origin import origin
 from realface.networks.base import Network
 from realface.networks.clip import TAPPED, WIDTH
 from realface.networks.two_views import TwoViews
-from realface.evaluation.origin import origin
 from realface.training import held_out
 from realface.training.config import Config
 from realface.training.fuse import Native, load_views, native_view, positive_regression
