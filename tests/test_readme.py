@@ -168,10 +168,11 @@ def test_commands_in_all_documents_exist_with_their_options(monkeypatch: pytest.
 
 def test_it_fits_two_screens_and_its_picture_is_small() -> None:
     assert len(README.splitlines()) <= 100
-    (picture,) = re.findall(r"!\[[^\]]+\]\((\S+)\)", README)
+    ((picture, width),) = re.findall(r'<img src="(\S+)" width="(\d+)" alt="[^"]+">', README)
     assert (ROOT / picture).stat().st_size < 150_000
     with Image.open(ROOT / picture) as image:
         assert image.format == "PNG"
+        assert image.height * int(width) / image.width <= 600, "of the pixels that a screen has"
 
 
 @pytest.mark.parametrize("document", ["README.md", "MODEL_CARD.md"])
