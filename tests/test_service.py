@@ -253,6 +253,14 @@ def test_the_command_makes_keys(
         assert "Traceback" not in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("edited", ["# keys of the border office\n", f"ann:{'0' * 64}", ""])
+def test_a_key_goes_into_a_file_that_somebody_edited(tmp_path: Path, edited: str) -> None:
+    file = tmp_path / "keys"
+    file.write_text(edited)
+    key = service_keys.add(file, "bob")
+    assert service_keys.owner(service_keys.load(file), key) == "bob"
+
+
 def test_what_cannot_start_says_what_to_do(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], client: Client, detector_file: Path
 ) -> None:

@@ -23,6 +23,13 @@ def load(path: Path) -> dict[str, str]:
     Raises:
         ConfigError: it cannot be read, or is not such a file.
     """
+    keys = _read(path)
+    if not keys:
+        raise ConfigError(f"{path} holds no key; make one with: realface serve --keys {path} --add-key NAME")
+    return keys
+
+
+def _read(path: Path) -> dict[str, str]:
     try:
         lines = path.read_text("utf-8").splitlines()
     except (OSError, ValueError) as error:
@@ -35,8 +42,6 @@ def load(path: Path) -> dict[str, str]:
         if not match or match[1] in keys:
             raise ConfigError(f"{path}, line {number}: each line is name:sha256, each name once; add with --add-key")
         keys[match[1]] = match[2]
-    if not keys:
-        raise ConfigError(f"{path} holds no key; make one with: realface serve --keys {path} --add-key NAME")
     return keys
 
 
@@ -50,11 +55,12 @@ def add(path: Path, name: str) -> str:
     line = f"{name}:{_hash(key)}"
     if not _LINE.fullmatch(line):
         raise ConfigError("the name of a key is of letters, digits, dots, dashes and underscores, 64 at most")
-    if path.exists() and path.stat().st_size and name in load(path):
+    if path.exists() and name in _read(path):
         raise ConfigError(f"{path} has a key named {name}; remove its line first")
     try:
-        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "w", encoding="utf-8") as file:
-            print(line, file=file)
+        with open(os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600), "r+", encoding="utf-8") as file:
+            unended = file.read()[-1:] not in ("", "\n")  # by whoever edited it
+            print("\n" * unended + line, file=file)
     except OSError as error:
         raise ConfigError(f"the key could not be written: {error}") from None
     return key
