@@ -15,6 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -65,9 +66,9 @@ def faceless(count: int) -> float:
         for _ in range(int(rng.integers(0, 25))):
             x, y = rng.integers(-50, 600, 2).tolist()
             w, h = rng.integers(5, 300, 2).tolist()
-            shape = (draw.ellipse, draw.rectangle, draw.arc)[int(rng.integers(0, 3))]
+            shape = (draw.ellipse, draw.rectangle, partial(draw.arc, start=0, end=360))[int(rng.integers(0, 3))]
             colour = tuple(rng.integers(0, 256, 3).tolist())
-            shape((x, y, x + w, y + h), *((0, 360) if shape == draw.arc else ()), fill=colour)
+            shape((x, y, x + w, y + h), fill=colour)
         noisy = np.asarray(image) + rng.normal(0, rng.uniform(0, 20), (size[1], size[0], 3))
         wrong += bool(find(noisy.clip(0, 255).astype(np.uint8)))
     return wrong / count
@@ -128,7 +129,7 @@ def small_in_frame(detector: Detector, samples: list[Sample], count: int) -> dic
     scenes = [np.asarray(Image.fromarray(getattr(skimage.data, name)()).resize((1600, 1200))) for name in SCENES]
     alone: list[faces.Candidate] = []
     within: list[faces.Candidate] = []
-    labels = []
+    labels: list[int] = []
     for row in track(rng.permutation(len(samples)), "judging small faces in photographs"):
         picture = images.load(samples[row].path)
         found = faces.candidates(picture)

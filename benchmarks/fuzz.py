@@ -242,7 +242,7 @@ def blow_up(data: bytes, _: bytes, rng: random.Random) -> bytes:
     """Another number in place of the one at the start of a part, which for most tells its length."""
     start, _end = rng.choice(parts(data))
     at, size = start + rng.choice([0, 2, 4, 8]), rng.choice([2, 4])
-    number = rng.choice([*NUMBERS, len(data)]) % 256**size
+    number: int = rng.choice([*NUMBERS, len(data)]) % 256**size
     return data[:at] + number.to_bytes(size, rng.choice(["big", "little"])) + data[at + size :]
 
 
@@ -253,7 +253,8 @@ def resize(data: bytes, _: bytes, rng: random.Random) -> bytes:
         return data
     at, size, order = rng.choice(found)
     at += rng.choice([0, size])
-    return data[:at] + (rng.choice(NUMBERS) % 256**size).to_bytes(size, order) + data[at + size :]
+    number: int = rng.choice(NUMBERS) % 256**size
+    return data[:at] + number.to_bytes(size, order) + data[at + size :]
 
 
 def repeat(data: bytes, _: bytes, rng: random.Random) -> bytes:

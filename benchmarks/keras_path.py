@@ -38,7 +38,7 @@ def notebook_small() -> keras.Model:
 
 
 def pixels(path: str) -> np.ndarray:
-    return keras.utils.img_to_array(keras.utils.load_img(path, target_size=(128, 128))) / 255
+    return np.asarray(keras.utils.img_to_array(keras.utils.load_img(path, target_size=(128, 128))) / 255)
 
 
 def main() -> None:

@@ -68,7 +68,7 @@ def alone(work: Callable[[list[str], str], tuple[float, float]], files: list[str
     with context.Pool(CORES, _meet, [context.Barrier(CORES)]) as pool:
         shares = [(files[core::CORES], detector) for core in range(CORES)]
         begun, ended = zip(*pool.starmap(work, shares, chunksize=1), strict=True)
-        return len(files) / (max(ended) - min(begun))
+        return float(len(files) / (max(ended) - min(begun)))
 
 
 def command(source: Path, out: Path, options: argparse.Namespace, *more: str) -> list[str]:
@@ -176,7 +176,7 @@ def cluster(folder: Path, files: list[str], options: argparse.Namespace) -> dict
     """Ray with one worker and with all cores, against the local engine; each of two sizes, to tell start from rate."""
     few, many = (tree(folder / f"r{n}", files, n) for n in (max(options.ray // 5, 1), options.ray))
     out, found, tables = folder / "ray.parquet", {}, []
-    ways = {"local": ("--workers", str(CORES))}
+    ways: dict[str, tuple[str, ...]] = {"local": ("--workers", str(CORES))}
     ways |= {f"ray, {n} workers": ("--engine", "ray", "--workers", str(n)) for n in (1, CORES)}
     for name, way in ways.items():
         short, long = scan(few, out, options, *way), scan(many, out, options, *way)

@@ -82,8 +82,9 @@ def plain(network: Network) -> Contender:
         with torch.inference_mode():
             for first in range(0, len(files), batch):
                 some = [Image.open(path).convert("RGB") for path in files[first : first + batch]]
-                pixels = np.stack([image.resize((network.input_size,) * 2, Image.Resampling.BICUBIC) for image in some])
-                network(torch.from_numpy(pixels).movedim(-1, 1).float() / 255).sigmoid().numpy()
+                side = (network.input_size, network.input_size)
+                pixels = [np.asarray(image.resize(side, Image.Resampling.BICUBIC)) for image in some]
+                network(torch.from_numpy(np.stack(pixels)).movedim(-1, 1).float() / 255).sigmoid().numpy()
         return time.perf_counter() - start
 
     return seconds

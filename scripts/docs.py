@@ -16,6 +16,7 @@ import socket
 import subprocess
 import sys
 import urllib.request
+from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -70,7 +71,7 @@ def screenshot() -> bytes:
         chooser.send_keys(str(PORTRAIT))
         for label in ("Predict", "Show where the evidence lies"):
             press = f"//*[(self::button and not(@disabled)) or self::label][normalize-space()='{label}']"
-            wait.until(lambda d, press=press: d.find_elements(By.XPATH, press))[0].click()
+            wait.until(partial(webdriver.Chrome.find_elements, by=By.XPATH, value=press))[0].click()
         wait.until(lambda d: d.find_elements(By.CSS_SELECTOR, ".rf-hot"))
         wait.until(lambda d: d.find_elements(By.CSS_SELECTOR, "[data-test-script-state=notRunning]"))
         shot = Image.open(io.BytesIO(driver.get_screenshot_as_png())).convert("RGB")

@@ -23,7 +23,10 @@ import inline_figures
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "results"
 BUNDLED = ("best", "fast")
-DETECTORS = {**{name: name for name in BUNDLED}, "notebook-small": ROOT / "runs" / "notebook-small" / "detector.onnx"}
+DETECTORS: dict[str, str | Path] = {
+    **{name: name for name in BUNDLED},
+    "notebook-small": ROOT / "runs" / "notebook-small" / "detector.onnx",
+}
 COUNTED = "data"
 LAUNDERING, LAUNDERED = "laundering", ("140k-a", "140k-b")
 LAUNDERED_EVERY = 2  # one in so many pictures: 14 cells of all of them take `best` half an hour
@@ -85,7 +88,7 @@ def count(data: str) -> dict[str, dict[str, int]]:
 def flat(result: dict[str, Any]) -> dict[str, Any]:
     """The result of an evaluation of one detector, with what is said of it at the top."""
     (detector,) = result["detectors"]
-    return {key: value for key, value in result.items() if key not in ("detectors", "comparison")} | detector
+    return {**{key: value for key, value in result.items() if key not in ("detectors", "comparison")}, **detector}
 
 
 def percent(share: float | None) -> str:
@@ -346,7 +349,7 @@ def five_networks() -> str:
     )
 
 
-TABLES = {
+TABLES: dict[str, Callable[[], str]] = {
     "compared": compared,
     "by-source": by_source,
     "laundering": laundering,

@@ -28,7 +28,7 @@ FOLDER = Path(__file__).resolve().parent.parent / "docs" / "presentation"
 TEMPLATE, PAGE = FOLDER / "slides.html", FOLDER / "index.html"
 REAL, FAKE, OPEN, QUIET = "#14663a", "#b3261e", "#c98a1b", "#8a92a3"
 SERIES = {"best": "#1f5fbf", "fast": "#c98a1b"}
-LOOK = {
+LOOK: Any = {
     "font.size": 15,
     "font.family": "DejaVu Sans",
     "svg.fonttype": "none",
