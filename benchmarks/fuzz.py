@@ -41,9 +41,8 @@ CODES = {"ok"} | {kind.code for kind in errors.ImageError.__subclasses__()}
 MAXRSS_UNIT = 1 if sys.platform == "darwin" else 1024
 LARGE_EVERY = 200  # of so many mutated files one is large
 NUMBERS = (0, 1, 31, 32, 65, 1000, 7200, 7300, 16_383, 30_000, 65_535, 2**24 - 1, 2**31 - 1, 2**32 - 1)
-SIZES: dict[
-    bytes, tuple[int, Literal["big", "little"]]
-] = {  # what stands before width and height, how many bytes each has, and in which order
+# What stands before width and height, how many bytes each has, and in which order.
+SIZES: dict[bytes, tuple[int, Literal["big", "little"]]] = {
     rb"\xff[\xc0-\xc2]...": (2, "big"),
     rb"IHDR": (4, "big"),
     rb"ispe\0{4}": (4, "big"),
