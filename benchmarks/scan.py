@@ -176,7 +176,7 @@ def cluster(folder: Path, files: list[str], options: argparse.Namespace) -> dict
     """Ray with one worker and with all cores, against the local engine; each of two sizes, to tell start from rate."""
     few, many = (tree(folder / f"r{n}", files, n) for n in (max(options.ray // 5, 1), options.ray))
     out, found, tables = folder / "ray.parquet", {}, []
-    ways: dict[str, tuple[str, ...]] = {"local": ("--workers", str(CORES))}
+    ways: dict[str, tuple[str, ...]] = {"local, 1 worker": ("--workers", "1"), "local": ("--workers", str(CORES))}
     ways |= {f"ray, {n} workers": ("--engine", "ray", "--workers", str(n)) for n in (1, CORES)}
     for name, way in ways.items():
         short, long = scan(few, out, options, *way), scan(many, out, options, *way)
@@ -184,8 +184,15 @@ def cluster(folder: Path, files: list[str], options: argparse.Namespace) -> dict
         each = max(long - short, 1e-9) / (options.ray - options.ray // 5)
         found[name] = {"images_per_second": round(1 / each, 2), "start_seconds": round(long - each * options.ray, 1)}
     one, all_cores = (found[f"ray, {n} workers"]["images_per_second"] for n in (1, CORES))
+    local = found["local"]["images_per_second"] / found["local, 1 worker"]["images_per_second"]
     same = all(table.equals(tables[0]) for table in tables)
-    return {"pictures": options.ray, **found, "speedup": round(all_cores / one, 2), "same_rows": same}
+    return {
+        "pictures": options.ray,
+        **found,
+        "speedup": round(all_cores / one, 2),
+        "local_speedup": round(local, 2),
+        "same_rows": same,
+    }
 
 
 def main() -> None:
