@@ -14,7 +14,7 @@ from .local import Pool
 from .source import Entry
 from .worker import Settings, batch_of, line
 
-_BATCHES = 8  # in a task of an actor
+_BATCHES = 16  # in a task of an actor
 
 
 def judged(
@@ -75,6 +75,7 @@ class _Actor:
 
 def _ray() -> Any:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it would report to its makers
+    os.environ.setdefault("RAY_worker_niceness", "0")  # else 15: on a busy machine the actors would hardly run
     try:
         importlib.import_module("ray.data")
         return importlib.import_module("ray")
@@ -85,6 +86,6 @@ def _ray() -> Any:
 def _join(ray: Any, address: str | None) -> None:
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     try:
-        ray.init(address=address, log_to_driver=False, logging_level="error")
+        ray.init(address=address, include_dashboard=False, log_to_driver=False, logging_level="error")
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise ScanError(f"there is no Ray cluster to work on: {error}") from None
