@@ -25,7 +25,7 @@ def origin(*packages: str) -> dict[str, Any]:
     """
     names = ("realface", "onnxruntime", "numpy", "pillow", *packages)
     return _commit() | {
-        "machine": f"{_processor()}, {cores()} cores",
+        "machine": f"{_processor()}, {cores()} core{'s' * (cores() > 1)}",
         "versions": {"python": platform.python_version(), **{name: version(name) for name in names}},
     }
 
