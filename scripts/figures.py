@@ -117,11 +117,19 @@ def compared() -> str:
     for source, text in sources.items():
         rows = [figures[source] for figures in detectors.values()]
         both = rows[0]["auc"] is not None
-        cells = [f"{number(row['auc'])}, {percent(row['accuracy'])}" if both else percent(row["bpcer"]) for row in rows]
+        cells = [f"{number(row['auc'])}, {percent(row['accuracy'])}" if both else accused(row) for row in rows]
         lines.append(f"| {text} ({rows[0]['real'] + rows[0]['fake']}) | {' | '.join(cells)} |")
     unsure = [percent(figures["all"]["inconclusive"]) for figures in detectors.values()]
     lines.append(f"| all sources: answered inconclusive | {' | '.join(unsure)} |")
     return "\n".join(lines)
+
+
+def accused(row: dict[str, Any]) -> str:
+    """The share of real faces called fake, and Wilson's 95 % interval."""
+    from realface.rates import wilson
+
+    ends = wilson(round(row["bpcer"] * row["real"]), row["real"])
+    return percent(row["bpcer"]) + (f" ({100 * ends[0]:.1f} to {100 * ends[1]:.1f})" if ends else "")
 
 
 def by_source() -> str:
