@@ -56,9 +56,10 @@ def measure(data: str, names: list[str]) -> None:
 
     load = partial(Detector.load, threads=1)
     for name in names or (COUNTED, *DETECTORS, LAUNDERING):
-        result = {"command": "python scripts/figures.py measure DATA", **origin("scikit-learn")}
+        result: dict[str, Any] = {"command": "python scripts/figures.py measure DATA"}
         if name == COUNTED:
-            (RESULTS / "data.json").write_text(json.dumps(result | {"sources": count(data)}, indent=1) + "\n")
+            result |= origin() | {"sources": count(data)}
+            (RESULTS / "data.json").write_text(json.dumps(result, indent=1) + "\n")
             continue
         if name == LAUNDERING:
             for judge in BUNDLED:
@@ -117,19 +118,21 @@ def compared() -> str:
     for source, text in sources.items():
         rows = [figures[source] for figures in detectors.values()]
         both = rows[0]["auc"] is not None
-        cells = [f"{number(row['auc'])}, {percent(row['accuracy'])}" if both else accused(row) for row in rows]
+        cells = [f"{number(row['auc'])}, {percent(row['accuracy'])}" if both else rate(row, "bpcer") for row in rows]
         lines.append(f"| {text} ({rows[0]['real'] + rows[0]['fake']}) | {' | '.join(cells)} |")
     unsure = [percent(figures["all"]["inconclusive"]) for figures in detectors.values()]
     lines.append(f"| all sources: answered inconclusive | {' | '.join(unsure)} |")
     return "\n".join(lines)
 
 
-def accused(row: dict[str, Any]) -> str:
-    """The share of real faces called fake, and Wilson's 95 % interval."""
+def rate(row: dict[str, Any], key: str) -> str:
+    """The BPCER or APCER of a group that has such faces, and Wilson's 95 % interval."""
     from realface.rates import wilson
 
-    ends = wilson(round(row["bpcer"] * row["real"]), row["real"])
-    return percent(row["bpcer"]) + (f" ({100 * ends[0]:.1f} to {100 * ends[1]:.1f})" if ends else "")
+    total = row["real" if key == "bpcer" else "fake"]
+    ends = wilson(round(row[key] * total), total)
+    assert ends
+    return f"{percent(row[key])} ({100 * ends[0]:.1f} to {100 * ends[1]:.1f})"
 
 
 def by_source() -> str:

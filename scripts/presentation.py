@@ -17,7 +17,7 @@ from typing import Any
 import matplotlib
 
 matplotlib.use("Agg")
-from figures import DETECTORS, RESULTS, number, percent
+from figures import DETECTORS, RESULTS, number, percent, rate
 from jinja2 import Environment, StrictUndefined
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
@@ -142,14 +142,9 @@ def compared(detectors: dict[str, Any]) -> Table:
 
 def calibrated(detectors: dict[str, Any]) -> Table:
     """Calibration and error rates, with 95 % intervals."""
-
-    def share(row: dict[str, Any], key: str) -> str:
-        low, high = row["intervals"][key]
-        return f"{percent(row[key])} ({100 * low:.1f} to {100 * high:.1f})"
-
     rows = [detectors[name]["figures"]["all"] for name in SERIES]
     said = [
-        (text, [share(row, key) for row in rows])
+        (text, [rate(row, key) for row in rows])
         for text, key in (("real called fake", "bpcer"), ("fake called real", "apcer"))
     ]
     said.append(("inconclusive", [percent(row["inconclusive"]) for row in rows]))

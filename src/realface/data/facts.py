@@ -1,9 +1,7 @@
 """What can be said of a picture without looking at the face: its file, its colour, its spectrum, its hashes."""
 
 import hashlib
-import warnings
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,10 +9,9 @@ import numpy as np
 from PIL import Image
 
 from .. import faces, images
-from ..cores import cores
 from ..errors import ImageError
 from ..images import Header
-from ..progress import track
+from ..progress import spread
 from .layouts import Sample
 
 SIZE = 224
@@ -86,13 +83,7 @@ def read_all(samples: Sequence[Sample]) -> Iterator[Facts | ImageError]:
         except ImageError as error:
             return error
 
-    pool = ThreadPoolExecutor(cores())
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # reading a picture does so too, but threads would undo it for each other
-        try:
-            yield from track(pool.map(tried, samples), "reading pictures", len(samples))
-        finally:
-            pool.shutdown(cancel_futures=True)
+    return spread(tried, samples, "reading pictures", len(samples))
 
 
 def colourfulness(crop: np.ndarray) -> float:

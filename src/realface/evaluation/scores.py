@@ -1,22 +1,19 @@
 """What a detector says of every labelled picture, before any figure is made of it."""
 
 import logging
-import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
 from threading import Lock
 
 import numpy as np
 
-from ..cores import cores
 from ..data import Sample
 from ..data.crops import read_face
 from ..degrade import AS_IT_IS, GRID, Change
 from ..detector import Detector
 from ..errors import DataError, ImageError, NoFace
-from ..progress import track
+from ..progress import spread
 
 LARGE = 2000
 """Crops of more pixels a side are changed one at a time: noise on one takes half a gigabyte of memory."""
@@ -51,7 +48,7 @@ def look(
 
     The face is looked for once, in the picture as it is, and cut from it; each change is made to the native pixels of
     that crop, and judged before the next is made: of each picture that is being worked on, two crops are in memory.
-    Pictures are spread over the cores by threads, for Pillow, NumPy and ONNX Runtime compute without the interpreter.
+    Pictures are spread over the cores, see `realface.progress.spread`.
 
     Args:
         detector: the detector.
@@ -72,13 +69,7 @@ def look(
         return Seen(face.pixels.shape[0], ~detector.unfamiliar(novelty) & (face.reason is None), logits, novelty)
 
     alone = Lock()
-    pool = ThreadPoolExecutor(cores())
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # reading a picture does so too, but threads would undo it for each other
-        try:
-            yield from (seen for _, seen in zip(track(samples, label), pool.map(one, samples, seeds), strict=True))
-        finally:
-            pool.shutdown(cancel_futures=True)
+    return spread(lambda pair: one(*pair), zip(samples, seeds, strict=True), label, len(samples))
 
 
 @dataclass(frozen=True)
