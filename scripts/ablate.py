@@ -155,7 +155,7 @@ def logistic(table: Table, weight: torch.Tensor, l2: float, spread: float = 0.0)
         value.backward()  # type: ignore[no-untyped-call]
         return value
 
-    optimizer.step(loss)  # type: ignore[no-untyped-call]
+    optimizer.step(loss)
     return head.detach()
 
 
