@@ -3,30 +3,28 @@
     python scripts/leave_one_out.py DATA [--whole runs/whole] [--native runs/native] [--folds 6] [--out FILE]
 
 Uses the cached features of `realface train` and `realface fuse` (computing them where they are missing). For every
-group of sources of the train split (--folds groups; 0: each by itself, which is slower and easier) a head and a fusion
-are fitted to all others, and the train and valid pictures of the sources left out are judged, as they are and after one
-random history. Fakes count as found over the score that calls 5 % of the real faces left out fake (sources weighing by
-the square root of their size), real ones as accused over the score that does so for 1 % of the other sources' real
-validation faces, both versions together, as a shipped threshold would be set. The native view is one network
-throughout; of the fakes of this data set it was trained on those of its `sources` only, marked as known to it.
+group of sources of the train split (--folds groups; 0: each by itself, which is slower and easier) a head (of as many
+versions of a picture as `fuse` gives it, two) and a fusion are fitted to all others, and the train and valid pictures
+of the sources left out are judged, as they are and after one random history. Fakes count as found over the score that
+calls 5 % of the real faces left out fake (sources weighing by the square root of their size), real ones as accused over
+the score that does so for 1 % of the other sources' real validation faces, both versions together, as a shipped
+threshold would be set. The native view is one network throughout; of the fakes of this data set it was trained on those
+of its `sources` only, marked as known to it.
 """
 
 import argparse
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
-from realface.data import Sample
 from realface.data.layouts import read_splits
 from realface.evaluation.origin import origin
 from realface.training import held_out
-from realface.training.config import make_config, read_toml
-from realface.training.fuse import Views, both_views, fit_fusion, load_views
-from realface.training.train import sources_of
+from realface.training.fuse import VERSIONS, Views, both_views, fit_fusion, known_to, load_views
 
 FOUND_AT, ACCUSED_AT = 0.05, 0.01
 VIEWS = ("whole", "native", "fused")
@@ -89,14 +87,16 @@ def means(sources: dict[str, Result]) -> dict[str, float]:
     }
 
 
-def scores_of(views: dict[str, Views], features: dict[str, held_out.Rows], head: held_out.Head) -> dict[str, Score]:
+def scores_of(
+    views: dict[str, Views], features: dict[str, held_out.Rows], head: held_out.Head, known: set[str]
+) -> dict[str, Score]:
     """How each view and their fusion score pictures, none having seen the sources left out."""
     left_out, trained = head
 
     def without(of_split: Views) -> Views:
         return of_split.rows([i for i, sample in enumerate(of_split.samples) if sample.source not in left_out])
 
-    slopes, bias = fit_fusion(without(views["valid"]))
+    slopes, bias = fit_fusion(without(views["valid"]), known)
 
     def whole(split: str, version: int) -> np.ndarray:
         return held_out.scores(trained, features[split].views[version])
@@ -108,11 +108,6 @@ def scores_of(views: dict[str, Views], features: dict[str, held_out.Rows], head:
         return np.asarray(views[split].inputs(version, whole(split, version)) @ slopes + bias)
 
     return {"whole": whole, "native": native, "fused": fused}
-
-
-def known_to(run: Path, samples: Sequence[Sample]) -> set[str]:
-    """The sources of a data set that a native view was trained on."""
-    return sources_of(make_config(read_toml(run / "config.toml"))) or {sample.source for sample in samples}
 
 
 def arguments(description: str, folds: int, out: str) -> argparse.ArgumentParser:
@@ -129,14 +124,14 @@ def arguments(description: str, folds: int, out: str) -> argparse.ArgumentParser
 def main() -> None:
     options = arguments(str(__doc__), 6, "results/leave-one-out.json").parse_args()
     config, network = load_views(options.whole, options.native)
+    config = replace(config, views=VERSIONS)
     features = held_out.read(read_splits(options.data), network.whole, config)
     heads = list(held_out.folds(features, options.folds, network.whole, config))
-    judged = {name: replace(rows, views=rows.views[:2]) for name, rows in features.items()}
-    views = both_views(judged, heads, network, config)
+    views = both_views(features, heads, network, config)
     known = known_to(options.native, views["train"].samples)
     unseen = {name: Unseen() for name in VIEWS}
     for head in heads:
-        for name, score in scores_of(views, features, head).items():
+        for name, score in scores_of(views, features, head, known).items():
             unseen[name].add(features, score, head[0])
         print(f"left out: {', '.join(head[0])}", flush=True)
     found = {name: of_view.shares() for name, of_view in unseen.items()}

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from leave_one_out import known_to
 from PIL import Image
 from skimage.data import astronaut
 from test_export import given, shrink, trained
@@ -30,7 +29,7 @@ from realface.training import held_out
 from realface.training.checkpoint import SafeCheckpoints
 from realface.training.config import make_config, read_toml, to_toml
 from realface.training.export import export, preprocessing
-from realface.training.fuse import Native, Views, fit_fusion, native_view
+from realface.training.fuse import Native, Views, fit_fusion, known_to, native_view
 from realface.training.taught import Taught
 
 CROPS = [astronaut()[:side, 90 : 90 + side] for side in (100, 300)]
@@ -164,6 +163,24 @@ class TestFitFusion:
         wanted = fit_fusion(views(labels, noise, native, whole=noise))
         assert (slopes.tolist(), bias) == (wanted[0].tolist(), wanted[1])
         assert slopes[1] > 10 * slopes[0]
+
+    def test_sources_that_the_native_view_knows_do_not_count(self) -> None:
+        """There it is always right, which says nothing of what it is worth on others."""
+        new, known = some_views(0), some_views(1, native=9.0, sources=("known", "known"))
+        both = views(
+            np.concatenate([new.labels, known.labels]),
+            np.concatenate([new.unseen[0], known.unseen[0]]),
+            np.concatenate([new.native[0].each[:, 0], known.native[0].each[:, 0]]),
+        )
+        both = replace(both, samples=[*new.samples, *known.samples])
+        weight, bias = fit_fusion(both, {"known"})
+        wanted = fit_fusion(new)
+        assert (weight.tolist(), bias) == (wanted[0].tolist(), wanted[1])
+        assert fit_fusion(both)[0][1] > 2 * weight[1]
+
+    def test_where_it_knows_all_sources_they_do_count(self) -> None:
+        valid = some_views(0)
+        assert fit_fusion(valid, {"a"})[0].tolist() == fit_fusion(valid)[0].tolist()
 
     def test_pictures_without_a_face_do_not_count(self) -> None:
         valid = some_views(0, count=200)

@@ -1,14 +1,14 @@
 """`realface fuse`: a trained whole-face view and a trained native view in, one detector that weighs them out.
 
 How much each view is worth is learned from the valid split as if its sources had never been seen: on sources it knows
-the whole-face view is right nearly always, and the fusion would not learn what the other is for.
+a view is right nearly always, and the fusion would not learn what the other is for.
 """
 
 import hashlib
 import io
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -40,8 +40,10 @@ from .export import export, preprocessing
 from .finish import finish
 from .sources import weights
 from .taught import of_versions
+from .train import sources_of
 
 FOLDS = 6
+VERSIONS = 2  # of each picture, as it is and after one history: what heads for the fit learn from and are asked about
 AT_ONCE = 4
 
 
@@ -114,9 +116,9 @@ def fuse(data: Path, whole_run: Path, native_run: Path, out: Path) -> Path:
     config, network = load_views(whole_run, native_run)
     splits = read_splits(data)
     features = held_out.read(splits, network.whole, config)
-    heads = held_out.folds(features, FOLDS, network.whole, config)
+    heads = held_out.folds(features, FOLDS, network.whole, replace(config, views=VERSIONS))
     views = both_views(features, heads, network, config)
-    weight, bias = fit_fusion(views["valid"])
+    weight, bias = fit_fusion(views["valid"], known_to(native_run, splits["train"]))
     with torch.no_grad():
         network.fusion.weight.copy_(torch.from_numpy(weight)[None])
         network.fusion.bias.fill_(bias)
@@ -141,6 +143,11 @@ def load_views(whole_run: Path, native_run: Path) -> tuple[Config, TwoViews]:
     assert isinstance(whole, ClipB16)
     assert isinstance(native, NativeView)
     return config, TwoViews(whole, native).eval()
+
+
+def known_to(native_run: Path, train: Sequence[Sample]) -> set[str]:
+    """The sources whose fake pictures a native view was trained on; reconstructions are of no source."""
+    return sources_of(make_config(read_toml(native_run / "config.toml"))) or {sample.source for sample in train}
 
 
 def both_views(
@@ -226,13 +233,16 @@ def _native_table(detector: Detector, samples: Sequence[Sample], config: Config,
     return file.getvalue()
 
 
-def fit_fusion(valid: Views) -> tuple[np.ndarray, float]:
+def fit_fusion(valid: Views, known: Collection[str] = ()) -> tuple[np.ndarray, float]:
     """Weights (2,) and bias of the fusion: logistic regression, classes and sources weighing the same.
 
     Users bring faces of other sources, so each face of the valid split counts as a head scores it that has not seen its
-    source.
+    source. Faces of sources that the native view knows are left out, where others of both classes remain.
     """
     fine = ~np.isnan(valid.native[0].each[:, 0])
+    new = fine & np.array([sample.source not in known for sample in valid.samples])
+    if len(set(valid.labels[new])) == 2:
+        fine = new
     samples = [sample for sample, keep in zip(valid.samples, fine, strict=True) if keep]
     x = np.concatenate([valid.inputs(version, valid.unseen[version])[fine] for version in (0, 1)])
     slopes, bias = positive_regression(x, np.tile(valid.labels[fine], 2), np.tile(weights(samples, "source"), 2))
