@@ -165,8 +165,8 @@ class TestFitFusion:
         assert slopes[1] > 10 * slopes[0]
 
     def test_sources_that_the_native_view_knows_do_not_count(self) -> None:
-        """There it is always right, which says nothing of what it is worth on others."""
-        new, known = some_views(0), some_views(1, native=9.0, sources=("known", "known"))
+        """There it is right more often, which says nothing of what it is worth on others."""
+        new, known = some_views(0), some_views(1, native=2.0, sources=("known", "known"))
         both = views(
             np.concatenate([new.labels, known.labels]),
             np.concatenate([new.unseen[0], known.unseen[0]]),
@@ -176,7 +176,7 @@ class TestFitFusion:
         weight, bias = fit_fusion(both, {"known"})
         wanted = fit_fusion(new)
         assert (weight.tolist(), bias) == (wanted[0].tolist(), wanted[1])
-        assert fit_fusion(both)[0][1] > 2 * weight[1]
+        assert fit_fusion(both)[0][1] > 1.5 * weight[1]
 
     def test_where_it_knows_all_sources_they_do_count(self) -> None:
         valid = some_views(0)
