@@ -244,8 +244,9 @@ def fit_fusion(valid: Views, known: Collection[str] = ()) -> tuple[np.ndarray, f
     if len(set(valid.labels[new])) == 2:
         fine = new
     samples = [sample for sample, keep in zip(valid.samples, fine, strict=True) if keep]
-    x = np.concatenate([valid.inputs(version, valid.unseen[version])[fine] for version in (0, 1)])
-    slopes, bias = positive_regression(x, np.tile(valid.labels[fine], 2), np.tile(weights(samples, "source"), 2))
+    x = np.concatenate([valid.inputs(version, valid.unseen[version])[fine] for version in range(VERSIONS)])
+    labels, weight = np.tile(valid.labels[fine], VERSIONS), np.tile(weights(samples, "source"), VERSIONS)
+    slopes, bias = positive_regression(x, labels, weight)
     return slopes.astype(np.float32), bias
 
 
