@@ -111,7 +111,7 @@ def test_a_new_card_leaves_the_graph_as_it_is(small: bytes) -> None:
 def test_a_tuned_trunk_is_kept_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     """That frozen blocks are stored in 4 bits is seen above."""
     shrink(monkeypatch)
-    network = clip.ClipB16().eval()
+    network = build("clip-b16", seed=0).eval()
     generator = torch.Generator().manual_seed(1)
     pixels = torch.randint(0, 256, (1, 224, 224, 3), dtype=torch.uint8, generator=generator)
     with torch.inference_mode():
