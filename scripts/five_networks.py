@@ -34,6 +34,7 @@ from realface.degrade import GRID
 from realface.errors import ImageError
 from realface.evaluation.origin import origin
 from realface.evaluation.scores import score_each
+from realface.memory import keep_freed_memory
 from realface.networks import describe
 from realface.paths import write_whole
 from realface.progress import bar, track
@@ -41,7 +42,6 @@ from realface.training.checkpoint import SafeCheckpoints
 from realface.training.config import Config, make_config
 from realface.training.finish import finish
 from realface.training.fit import Task, fit
-from realface.training.memory import keep_freed_memory
 from realface.training.sources import Source
 from realface.training.train import new_network
 

@@ -17,6 +17,7 @@ import torch
 from PIL import Image
 
 from ..errors import DataError, ImageError, Unreadable
+from ..memory import keep_freed_memory
 from ..paths import write_whole
 from ..progress import track
 from . import makers
@@ -64,6 +65,7 @@ def reconstruct(
         WeightsError: the weights of an autoencoder or a maker are missing.
         ConfigError, MissingExtra: a maker is unknown or cannot be run.
     """
+    keep_freed_memory()
     samples = [s for s in read_data(data) if s.label == 0 and s.split != "test"]
     models = {name: partial(reconstructed, model=model) for name, model in load(autoencoders).items()}
     names = list(models)

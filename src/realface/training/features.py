@@ -12,6 +12,7 @@ from filelock import FileLock
 from ..data import Sample
 from ..data.crops import program
 from ..faces import Framing
+from ..memory import keep_freed_memory
 from ..networks.base import Network
 from ..paths import cache_dir, write_whole
 from ..progress import track
@@ -51,6 +52,7 @@ def _fill(path: Path, network: Network, samples: Sequence[Sample], config: Confi
     done = int(done_path.read_text()) if done_path.exists() else 0
     if done >= len(samples):
         return
+    keep_freed_memory()
     device = "cuda" if torch.cuda.is_available() else "cpu"
     network = network.eval().to(device)
     with torch.inference_mode():

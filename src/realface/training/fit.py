@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader
 from torchmetrics.utilities.distributed import gather_all_tensors
 
 from ..errors import ConfigError, DataError
+from ..memory import keep_freed_memory
 from ..networks.base import Network
 from ..progress import bar
 from .checkpoint import SafeCheckpoints
@@ -199,6 +200,7 @@ def fit(task: Task, run: Path, *, resume: bool, quiet: bool = False) -> bool:
         DataError: the pictures of a whole class cannot be read.
         ConfigError: training diverged.
     """
+    keep_freed_memory()
     config, folder = task.config, run / "checkpoints"
     last, best_path = folder / "last.safetensors", folder / "best.safetensors"
     ModelCheckpoint.FILE_EXTENSION = ".safetensors"

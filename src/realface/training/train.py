@@ -16,7 +16,6 @@ from .config import Config, read_toml, to_toml
 from .features import cached_views
 from .finish import finish
 from .fit import Task, fit
-from .memory import keep_freed_memory
 from .processes import place
 from .sources import Source
 from .taught import Taught
@@ -59,7 +58,6 @@ def train(data: Path, config: Config, run: Path, *, resume: bool = False, detect
     except OSError as error:
         raise DataError(f"{run} cannot be made: {error.strerror}") from None
 
-    keep_freed_memory()
     torch.manual_seed(config.seed)
     network = new_network(config)
     if config.start:
