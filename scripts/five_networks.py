@@ -141,7 +141,7 @@ def compare(data: Path, minutes: float, names: list[str], runs: Path, out: Path)
                 read_face(sample.path, "face")
     facts = {fact.name: fact for fact in describe()}
     for name in missing:
-        config = make_config({"network": name, "patience": 0, "epochs": 1000})
+        config = make_config({"network": name, "patience": 1000, "epochs": 1000})
         run = runs / f"{name}-{same['minutes']}-{same['data_sha256'][:8]}"
         made = origin("torch")
         row = {

@@ -119,6 +119,23 @@ def test_early_stopping_ends_a_run_that_no_longer_gains(tiny: None, faces: Path,
     assert 2 <= len(metrics(tmp_path / "run")) < 200
 
 
+def test_the_lowest_loss_counts_where_patience_may_end_a_run_and_else_the_last_epoch(
+    tiny: None, faces: Path, tmp_path: Path
+) -> None:
+    real, fake = (faces / "valid" / name for name in ("real", "fake"))
+    real.rename(faces / "was-real")
+    fake.rename(real)
+    (faces / "was-real").rename(fake)  # so that the more is learned, the higher the loss
+    found = {}
+    for patience in (0, 6):
+        config = make_config({"network": "tiny", "epochs": 4, "patience": patience})
+        train(faces, config, tmp_path / str(patience), detector=False)
+        losses = [float(row["valid_loss"]) for row in metrics(tmp_path / str(patience))]
+        assert losses == sorted(losses)
+        found[patience] = SafeCheckpoints().load_checkpoint(tmp_path / str(patience) / BEST)["epoch"]
+    assert found == {0: 3, 6: 0}
+
+
 def test_one_class_alone_cannot_be_trained_on(tiny: None, faces: Path, tmp_path: Path) -> None:
     for path in (faces / "train" / "fake").iterdir():
         path.unlink()

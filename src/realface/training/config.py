@@ -32,7 +32,8 @@ class Config:
         balance: what weighs the same in every epoch: "source" (both classes; within a class, sources by the
             square root of their size), "class", or "none".
         epochs: most passes over the training pictures.
-        patience: epochs without a better validation loss before training stops; 0 never stops early.
+        patience: epochs without a better validation loss before training stops, and the weights of the best one count;
+            0 never stops early, and those of the last one count.
         batch_size: pictures a step.
         learning_rate, weight_decay: of AdamW.
         dropout: chance in every dropout layer of the network; None leaves the network's own.

@@ -184,7 +184,9 @@ def fit_aside(task: Task) -> None:
 def fit(task: Task, run: Path, *, resume: bool, quiet: bool = False) -> bool:
     """Train until the epochs are over, validation stops improving, or Ctrl-C; then load the best weights.
 
-    Where several processes train, the first of them writes the run folder and gets the weights.
+    The best are those with the lowest validation loss, or without patience the last: the loss rises as a network grows
+    too sure of itself, which calibration mends afterwards, and picks what ranks worse (docs/experiments.md). Where
+    several processes train, the first of them writes the run folder and gets the weights.
 
     Args:
         task: what to train, changed in place.
@@ -204,8 +206,7 @@ def fit(task: Task, run: Path, *, resume: bool, quiet: bool = False) -> bool:
     config, folder = task.config, run / "checkpoints"
     last, best_path = folder / "last.safetensors", folder / "best.safetensors"
     ModelCheckpoint.FILE_EXTENSION = ".safetensors"
-    # A window may hold no trace at all: being less sure of such ones lowers the loss, but finds no more fakes.
-    measure, mode = ("valid_auc", "max") if task.network.window else ("valid_loss", "min")
+    measure, mode = ("valid_loss", "min") if config.patience else ("epoch", "max")
     best = ModelCheckpoint(folder, "best", monitor=measure, mode=mode, enable_version_counter=False)
     newest = ModelCheckpoint(folder, "last", monitor=None, enable_version_counter=False, every_n_epochs=1)
     journal = _Journal(run / "metrics.csv")
@@ -213,7 +214,7 @@ def fit(task: Task, run: Path, *, resume: bool, quiet: bool = False) -> bool:
     rank, processes, nodes = place()
     callbacks: list[pl.Callback] = [best, newest] if rank else [journal, best, newest]
     if config.patience:
-        callbacks.append(EarlyStopping(measure, mode=mode, patience=config.patience))
+        callbacks.append(EarlyStopping("valid_loss", patience=config.patience))
     for chatty in ("pytorch_lightning", "lightning_fabric"):
         logging.getLogger(chatty).setLevel(logging.ERROR)
     pl.seed_everything(config.seed, workers=True, verbose=False)
