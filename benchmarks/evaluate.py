@@ -33,7 +33,7 @@ def main() -> None:
         subprocess.run([sys.executable, "-c", *command], check=True, stdout=subprocess.DEVNULL)
         minutes = (time.perf_counter() - start) / 60
         said = json.loads((Path(folder) / "evaluation.json").read_text())
-    kilobytes = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / (1024 if sys.platform == "darwin" else 1)
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * (1 if sys.platform == "darwin" else 1024)  # bytes
     (detector,) = said["detectors"]
     result = {
         "command": f"realface evaluate DATA {' '.join(asked)}",
@@ -42,7 +42,7 @@ def main() -> None:
         "faces": detector["figures"]["all"]["real"] + detector["figures"]["all"]["fake"],
         "cells": len(detector["grid"]["cells"]),
         "minutes": round(minutes, 1),
-        "peak_megabytes": round(kilobytes / 1000),
+        "peak_megabytes": round(peak / 1e6),
         "bars": {"faces": FACES, "minutes": MINUTES, "peak_megabytes": MEGABYTES},
     }
     options.out.write_text(json.dumps(result, indent=1) + "\n")
