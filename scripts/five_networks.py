@@ -34,7 +34,6 @@ from realface.degrade import GRID
 from realface.errors import ImageError
 from realface.evaluation.origin import origin
 from realface.evaluation.scores import score_each
-from realface.memory import keep_freed_memory
 from realface.networks import describe
 from realface.paths import write_whole
 from realface.progress import bar, track
@@ -135,13 +134,12 @@ def compare(data: Path, minutes: float, names: list[str], runs: Path, out: Path)
             rows = [row for row in csv.DictReader(file) if all(row[key] == value for key, value in same.items())]
     missing = [name for name in names if name not in {row["network"] for row in rows}]
     if missing:
-        keep_freed_memory()
         for sample in track([sample for split in splits.values() for sample in split], "finding faces"):
             with contextlib.suppress(ImageError):  # found once, remembered: that is no network's time
                 read_face(sample.path, "face")
     facts = {fact.name: fact for fact in describe()}
     for name in missing:
-        config = make_config({"network": name, "patience": 1000, "epochs": 1000})
+        config = make_config({"network": name, "patience": 1000, "epochs": 1000})  # never reached
         run = runs / f"{name}-{same['minutes']}-{same['data_sha256'][:8]}"
         made = origin("torch")
         row = {

@@ -125,7 +125,7 @@ def main() -> None:
     options = arguments(str(__doc__), 6, "results/leave-one-out.json").parse_args()
     config, network = load_views(options.whole, options.native)
     config = replace(config, views=VERSIONS)
-    features = held_out.read(read_splits(options.data), network.whole, config)
+    features = held_out.read(read_splits(options.data), network.whole, config, VERSIONS)
     heads = list(held_out.folds(features, options.folds, network.whole, config))
     views = both_views(features, heads, network, config)
     known = known_to(options.native, views["train"].samples)

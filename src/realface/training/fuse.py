@@ -115,7 +115,7 @@ def fuse(data: Path, whole_run: Path, native_run: Path, out: Path) -> Path:
         raise DataError(f"{out} holds something already; choose another --out")
     config, network = load_views(whole_run, native_run)
     splits = read_splits(data)
-    features = held_out.read(splits, network.whole, config)
+    features = held_out.read(splits, network.whole, config, VERSIONS)
     heads = held_out.folds(features, FOLDS, network.whole, replace(config, views=VERSIONS))
     views = both_views(features, heads, network, config)
     weight, bias = fit_fusion(views["valid"], known_to(native_run, splits["train"]))
