@@ -11,9 +11,12 @@ from conftest import encoded, grey
 from pyarrow import parquet
 
 from realface.errors import ScanError
+from realface.results import DetectorId
 from realface.scan import cluster
 from realface.scan.parts import Parts
 from realface.scan.run import scan
+from realface.scan.source import Entry
+from realface.scan.worker import Settings
 
 ray = pytest.importorskip("ray", reason='Ray is not installed: pip install "realface[ray]"')
 pytestmark = pytest.mark.filterwarnings("ignore")  # Ray's own
@@ -91,6 +94,12 @@ def test_a_cluster_goes_on_with_what_one_machine_began(
     names = [Path(path).name for path in parquet.read_table(out)["path"].to_pylist()]
     assert len(names) == len(set(names)) == 257
     assert names == sorted(names)
+
+
+def test_a_worker_that_cannot_start_is_one_sentence(two_workers: None, detector_file: Path) -> None:
+    settings = Settings(str(detector_file), DetectorId("brightness", "1", "of another file"))
+    with pytest.raises(ScanError, match=r"^a worker could not be started"):
+        list(cluster.judged([[Entry("a", "a")]], settings, 1, None))
 
 
 def test_no_cluster_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:

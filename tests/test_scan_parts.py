@@ -13,7 +13,7 @@ from realface.results import DetectorId
 from realface.scan import parts
 from realface.scan.parts import Parts, folder_of
 from realface.scan.rows import failed, table
-from realface.scan.run import _rest
+from realface.scan.run import _rest, scan
 from realface.scan.source import Entry
 
 PICTURES = [f"{number:02}.jpg" for number in range(20)]
@@ -146,6 +146,10 @@ def test_a_refusal_leaves_no_folder_behind(out: Path) -> None:
     with pytest.raises(ScanError, match="not the result of a scan"):
         go_on(out)
     assert [path.name for path in out.parent.iterdir()] == [out.name]
+    out.unlink()
+    with pytest.raises(ScanError, match="nosuch"):  # nor does a source that cannot be opened
+        scan(["nosuch://bucket"], out, detector="fast")
+    assert list(out.parent.iterdir()) == []
 
 
 def test_a_disk_that_refuses_says_what_to_do(out: Path, undisturbed: pa.Table, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -50,7 +50,45 @@ def test_folders_globs_lists_and_files_in_order(tree: Path, tmp_path: Path) -> N
     assert paths(tree / "b" / "*.jpg", tree / "a.jpg") == [wanted[2], wanted[0]]
     (tmp_path / "list.txt").write_bytes(os.fsencode(f"{tree}/b\r\n\n{tree}/gone.jpg\n{tree}/a.jpg"))
     assert paths(tmp_path / "list.txt") == [*wanted[1:], f"{tree}/gone.jpg", wanted[0]]
+    (tmp_path / "list.txt").write_bytes(b"\xef\xbb\xbf" + os.fsencode(tree))  # as Windows' Notepad begins a file
+    assert paths(tmp_path / "list.txt") == wanted
     assert code(Entry("gone", f"{tree}/gone.jpg")) == "not_found"
+
+
+def test_what_a_glob_matches_comes_once(tree: Path) -> None:
+    wanted = [str(tree / name) for name in ("a.jpg", "b/10.PNG", "b/2.jpg")]
+    (tree / "b-1").mkdir()  # sorts between b and what is in it
+    (tree / "b-1" / "x.jpg").touch()
+    both = [*wanted, str(tree / "b-1" / "x.jpg")]
+    for pattern in ("**", "**/*", "*"):
+        assert sorted(paths(tree / pattern)) == sorted(both), pattern
+    assert paths(f"file://{tree}/b*") == [f"file://{path}" for path in both[1:]]
+    assert sorted(paths(f"file://{tree}/**")) == sorted(f"file://{path}" for path in both)
+
+
+def test_shards_in_a_folder_are_looked_into(tmp_path: Path) -> None:
+    shard(tmp_path / "s.tar", {"in.png": b"inner"})
+    assert paths(tmp_path) == [f"{tmp_path}/s.tar::in.png"]
+    assert paths(f"file://{tmp_path}") == [f"file://{tmp_path}/s.tar::in.png"]
+
+
+def test_a_folder_that_cannot_be_listed_is_a_row_among_others(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    system, _ = fsspec.url_to_fs(f"file://{tree}")
+    ls = type(system).ls
+
+    def refuse(self: object, path: str, **options: object) -> object:
+        if path.rstrip("/").endswith("/b"):
+            raise PermissionError(13, "Permission denied")
+        return ls(self, path, **options)
+
+    (tree / "c").mkdir()
+    (tree / "c" / "3.jpg").touch()
+    monkeypatch.setattr(type(system), "ls", refuse)
+    for root in (f"file://{tree}", f"file://{tree}/**/*.jpg"):
+        found = [entry for entry in entries([root]) if "PNG" not in entry.path]
+        assert [entry.path.removeprefix(f"file://{tree}/") for entry in found] == ["a.jpg", "b", "c/3.jpg"]
+        assert "Permission denied" in found[1].broken
+        assert code(found[1]) == "unreadable"
 
 
 def test_a_list_does_not_read_lists(tmp_path: Path) -> None:

@@ -211,6 +211,11 @@ def test_web_servers_that_fail(tree: Path, monkeypatch: pytest.MonkeyPatch) -> N
         assert code(*entries([f"{root}/broken.jpg"])) == "unreachable"
         with pytest.raises(ScanError, match=r"broken cannot be listed: .*500.* network"):
             paths(f"{root}/broken")
+        with pytest.raises(ScanError, match=r"broken/\*.jpg cannot be listed: .*500.* network"):
+            paths(f"{root}/broken/*.jpg")
+        assert code(*entries([f"{root}/broken.jpg?signed=1"])) == "unreachable"
+        [signed] = entries([f"{root}/b/c/3.JPG?signed=1"])
+        assert read(signed, Limits()) == b"three"
     with pytest.raises(ScanError, match=r"cannot be listed: .* --resume"):
         paths(f"{root}/b")
     with pytest.raises(ScanError, match=r"s.tar cannot be listed: .* --resume"):

@@ -24,22 +24,27 @@ def write_whole(path: Path, data: bytes) -> None:
     part.replace(path)
 
 
-def expand(paths: Iterable[str]) -> Iterator[str]:
+def expand(paths: Iterable[str], suffixes: tuple[str, ...] = SUFFIXES) -> Iterator[str]:
     """Files, folders (looked through in order of name) and globs as single paths, in the order given.
 
+    Of a folder, files with one of the `suffixes` are taken. What is in a folder that a glob matches comes once.
     What cannot be expanded (a missing file, a folder that cannot be read or holds no picture) is passed on as it
     is, so that it gets an answer of its own.
     """
     for path in paths:
         if path != "-" and not os.path.lexists(path) and glob.has_magic(path):
             found = sorted(glob.glob(path, recursive=True))
+            folders: set[Path] = set()  # each comes before what is in it, and is looked through whole
             for match in found or [path]:
-                yield from _within(match)
+                if folders.isdisjoint(Path(match).parents):
+                    if os.path.isdir(match):
+                        folders.add(Path(match))
+                    yield from _within(match, suffixes)
         else:
-            yield from _within(path)
+            yield from _within(path, suffixes)
 
 
-def _within(path: str) -> Iterator[str]:
+def _within(path: str, suffixes: tuple[str, ...]) -> Iterator[str]:
     if not os.path.isdir(path):
         yield path
         return
@@ -51,7 +56,7 @@ def _within(path: str) -> Iterator[str]:
         empty = empty and not unreadable
         unreadable.clear()
         for name in sorted(files):
-            if os.path.splitext(name)[1].lower() in SUFFIXES:
+            if os.path.splitext(name)[1].lower() in suffixes:
                 empty = False
                 yield os.path.join(folder, name)
     yield from unreadable

@@ -140,8 +140,8 @@ class Verdict:
         path: the file, as it was given; None for bytes and arrays.
         sha256: of the file's bytes, picture or not; None for arrays and for files that could not be read.
         status: "ok", "no_face" (a picture without a face) or "error" (see `error`).
-        verdict: "fake" if any face is, else "inconclusive" if any is, else "real", see `overall`; None unless status
-            is "ok".
+        verdict: "fake" if any judged face is, else "inconclusive" if any is, else "real"; faces that cannot be judged
+            count only where no other can. None unless status is "ok".
         faces: every face found, the largest first; empty unless status is "ok".
         error: what went wrong, where status is "error".
         detector: which detector answered.

@@ -34,7 +34,7 @@ def scan(
     sources: Annotated[
         list[str],
         typer.Argument(
-            metavar="SOURCE", help="Folders, files, globs, .tar shards, URLs such as s3://…, .txt lists of these."
+            metavar="SOURCE...", help="Folders, files, globs, .tar shards, URLs such as s3://…, .txt lists of these."
         ),
     ],
     out: Annotated[Path, typer.Option(metavar="FILE.parquet", help="The table to write.")],

@@ -42,6 +42,7 @@ def judged(
         context = ray.data.DataContext.get_current()
         context.execution_options.preserve_order = True
         context.enable_progress_bars = False
+        context.raise_original_map_exception = True
         lines = map(line, batches)
         tasks = []
         while some := list(islice(lines, _BATCHES)):
@@ -57,7 +58,10 @@ def judged(
             compute=ray.data.ActorPoolStrategy(size=min(actors, len(tasks))),
             num_cpus=1,
         )
-        yield from found.iter_batches(batch_size=None, batch_format="pyarrow")
+        try:
+            yield from found.iter_batches(batch_size=None, batch_format="pyarrow")
+        except ray.exceptions.RayTaskError as error:  # else it is told with all that it went through over there
+            raise error.cause if isinstance(error.cause, ScanError) else error from None
     finally:
         if ours:
             ray.shutdown()

@@ -36,10 +36,6 @@ class Worker:
         self._sent: deque[list[Entry]] = deque()
         self._ended = False
 
-    def __len__(self) -> int:
-        """How many batches were sent whose rows were not received."""
-        return len(self._sent)
-
     def send(self, batch: list[Entry]) -> None:
         """Raises ScanError where no process can be started."""
         if not self._process:
@@ -92,6 +88,8 @@ class Worker:
 
     def _start(self) -> None:
         self.close()
+        if self._ended:
+            raise Ended
         ready = False
         with suppress(StopIteration, OSError, pa.ArrowException):
             self._process = subprocess.Popen(

@@ -83,7 +83,7 @@ class Parts:
         try:
             self._write()  # also when interrupted
         finally:
-            self._release(remove=self.finished)
+            self._release(remove=self.finished or not self._parts())
 
     def _release(self, *, remove: bool) -> None:
         self._lock.release()

@@ -7,7 +7,8 @@ from typing import Any
 import pyarrow as pa
 
 from ..errors import RealfaceError
-from ..results import DetectorId, Face, Problem, Verdict
+from ..results import DetectorId, Problem, Verdict
+from ..words import highest
 
 _BOX = pa.list_(pa.int32())
 _FACE = pa.struct(
@@ -59,7 +60,7 @@ def _row(verdict: Verdict) -> dict[str, Any]:
     return {
         **{name: said[name] for name in ("sha256", "status", "verdict", "faces", "provenance")},
         "path": text(verdict.path or ""),
-        "fake_probability": most_suspicious(verdict.faces),
+        "fake_probability": highest(verdict),
         "face_count": len(verdict.faces),
         "error_code": error.code if error else None,
         "error_message": text(error.message) if error else None,
@@ -67,8 +68,3 @@ def _row(verdict: Verdict) -> dict[str, Any]:
         "detector_version": detector.version,
         "detector_sha256": detector.sha256,
     }
-
-
-def most_suspicious(faces: tuple[Face, ...]) -> float | None:
-    """The largest probability of fake of the faces that can be judged; None where none can."""
-    return max((face.probability.fake for face in faces if face.reason is None), default=None)

@@ -7,9 +7,11 @@ import re
 import tarfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import fsspec
+from fsspec.utils import glob_translate
 
 from .. import images
 from ..errors import (
@@ -27,6 +29,7 @@ from ..images import Limits
 from ..paths import SUFFIXES, expand
 
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+_SHARD = ".tar"
 _TRY = "check the address, the network and the credentials (docs/scan.md says which)"
 _MAX_HEADER = 2**14  # bytes that tarfile may ask for at once: it would read a long name of any length
 _DIGITS = re.compile(rb"\d{512}")  # tarfile searches them in quadratic time; no field has so many
@@ -54,7 +57,7 @@ class Entry:
 
 
 def entries(sources: Iterable[str]) -> Iterator[Entry]:
-    """The pictures of all sources in a fixed order, listed folder by folder; all that a glob matches is listed at once.
+    """The pictures of all sources in a fixed order, listed folder by folder; all that a local glob matches at once.
 
     A source is a picture, a folder (looked through in order of name, links to folders not followed), a glob, a tar
     shard, a URL that fsspec opens (again a file, a folder, a glob or a shard), or a `.txt` file with one of these
@@ -137,7 +140,7 @@ def _http_bytes(system: Any, path: str, entry: Entry, most: int) -> bytes:
 
 def _lines(path: str) -> Iterator[str]:
     try:
-        with open(path, encoding="utf-8", errors="surrogateescape", newline="\n") as file:
+        with open(path, encoding="utf-8-sig", errors="surrogateescape", newline="\n") as file:
             yield from filter(None, (line.rstrip("\r\n") for line in file))
     except OSError as error:
         raise ScanError(f"the list {path} cannot be read: {error.strerror}") from None
@@ -147,8 +150,8 @@ def _listed(source: str) -> Iterator[Entry]:
     if _URL.match(source):
         yield from _remote(source)
         return
-    for path in expand([source]):
-        if path.lower().endswith(".tar") and os.path.isfile(path):
+    for path in expand([source], (*SUFFIXES, _SHARD)):
+        if path.lower().endswith(_SHARD) and os.path.isfile(path):
             yield from _shard(path, path)
         else:
             yield Entry(path, path)
@@ -158,17 +161,21 @@ def _remote(url: str) -> Iterator[Entry]:
     system, path = _open_url(url)
     try:
         if _is_glob(system, path):
-            matches = system.glob(path, detail=True)
-            infos: Iterator[dict[str, Any]] = (matches[name] for name in sorted(matches))
+            fixed = path[: re.search(r"[*?[]", path).start()].rpartition("/")[0]  # type: ignore[union-attr]
+            infos = _walk(system, fixed or system.root_marker, path)
         else:
-            single = path.lower().endswith((*SUFFIXES, ".tar"))  # asking would load it: for HTTP all could be folders
+            bare = path.partition("?")[0] if _is_http(system) else path
+            single = bare.lower().endswith((*SUFFIXES, _SHARD))  # asking would load it: for HTTP all could be folders
             folder = not single and system.isdir(path)
             infos = _walk(system, path) if folder else iter([{"name": path, "size": None}])
         found = False
         for info in infos:
             name, size = info["name"], info.get("size")
             whole = name if _URL.match(name) else system.unstrip_protocol(name)
-            if name.lower().endswith(".tar"):
+            if broken := info.get("broken"):
+                found = True
+                yield Entry(whole, whole, broken=broken)
+            elif name.lower().endswith(_SHARD):
                 found = True
                 yield from _shard(whole, whole)
             elif info.get("type") != "directory" and (name == path or name.lower().endswith(SUFFIXES)):
@@ -177,7 +184,7 @@ def _remote(url: str) -> Iterator[Entry]:
         if not found:
             yield Entry(url, url, broken="no picture was found there")
     except (FileNotFoundError, PermissionError) as error:
-        yield Entry(url, url, broken=f"it could not be listed: {_said(error)}")
+        yield Entry(url, url, broken=_unlisted(error))
     except RealfaceError:
         raise
     except Exception as error:  # as on reading
@@ -186,10 +193,10 @@ def _remote(url: str) -> Iterator[Entry]:
 
 def _is_glob(system: Any, path: str) -> bool:
     """Whether a path stands for those that match it: unless something has this very name, as on the disk."""
-    if not glob.has_magic(path) or _is_http(system):  # pages quote names
-        return glob.has_magic(path)
+    if _is_http(system):  # pages quote names; a question mark begins a query
+        return "*" in path or "[" in path
     try:
-        return not system.exists(path)
+        return glob.has_magic(path) and not system.exists(path)
     except PermissionError:  # for what matches there may be permission
         return True
 
@@ -198,17 +205,49 @@ def _silent(url: str, error: Exception) -> ScanError:
     return ScanError(f"{url} cannot be listed: {_said(error)}; {_TRY}, then go on with --resume")
 
 
+def _unlisted(error: Exception) -> str:
+    return f"it could not be listed: {_said(error)}"
+
+
 def _said(error: Exception) -> str:
     return f"{type(error).__name__}: {error}".removesuffix(": ")
 
 
-def _walk(system: Any, folder: str) -> Iterator[dict[str, Any]]:
-    """As `paths.expand`: in order of name, links to folders left alone. fsspec's own keeps all it has seen."""
+def _walk(system: Any, folder: str, wanted: str = "") -> Iterator[dict[str, Any]]:
+    """As `paths.expand`: in order of name, links to folders left alone; what cannot be listed is passed on, `broken`.
+
+    Only what matches the glob `wanted`, if there is one, and all that is in folders that do. fsspec's own walk keeps
+    all it has seen, and its own glob leaves out what does not answer.
+    """
     for info in sorted(system.ls(folder, detail=True), key=lambda info: str(info["name"])):
+        name = info["name"].rstrip("/")
+        here = not wanted or _matches(name, wanted)
         if info["type"] != "directory":
-            yield info
-        elif not info.get("islink") and info["name"].rstrip("/").startswith(folder.rstrip("/") + "/"):
-            yield from _walk(system, info["name"])  # what is not below would lead in circles: pages link upwards
+            if here:
+                yield info
+            continue
+        below = name.startswith(folder.rstrip("/") + "/" * bool(folder))  # pages link upwards, which would be circles
+        if below and not info.get("islink") and (here or _leads_to(name, wanted)):
+            try:
+                yield from _walk(system, info["name"], "" if here else wanted)
+            except (FileNotFoundError, PermissionError) as error:
+                yield {"name": info["name"], "broken": _unlisted(error)}
+
+
+def _matches(name: str, wanted: str) -> bool:
+    return _pattern(wanted).fullmatch(name) is not None
+
+
+@cache
+def _pattern(wanted: str) -> re.Pattern[str]:
+    return re.compile(glob_translate(wanted))
+
+
+def _leads_to(folder: str, wanted: str) -> bool:
+    """Whether what is in a folder, or further down, can match a glob."""
+    parts = wanted.split("/")
+    depth = folder.count("/") + 1
+    return "**" in parts[:depth] or (depth < len(parts) and _matches(folder, "/".join(parts[:depth])))
 
 
 def _is_http(system: Any) -> bool:
@@ -296,5 +335,7 @@ def _shard(path: str, file: str) -> Iterator[Entry]:
         raise
     except FileNotFoundError:
         yield Entry(path, file, broken="there is no such file; check the path")
+    except PermissionError:
+        yield Entry(path, file, broken="there is no permission to read this file")
     except Exception as error:  # whatever a damaged archive makes of the reader
         yield Entry(path, file, broken=f"the shard is cut off or damaged: {error}; copy or download it again")
