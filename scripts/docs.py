@@ -32,7 +32,7 @@ def cli_reference() -> str:
     names = {"scan pictures`": "scan SOURCE`", "scan pictures ": "scan ", "* `pictures`": "* `SOURCE`"}
     for inside, typed in names.items():
         body = body.replace(inside, typed)
-    body = re.sub(r"\{([A-Z]\S*?)(\.\.\.)?\}", r"\1", body)  # "{PATH...}..." is "PATH..."
+    body = re.sub(r"\{([A-Z]\S*?)\}", r"\1", body)  # "{PATH...}" is "PATH..."
     return f"# Command line\n\nWritten by `python scripts/docs.py cli` from the code.\n{body.rstrip()}\n"
 
 

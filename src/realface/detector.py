@@ -58,6 +58,9 @@ class Detector:
         options.add_session_config_entry("session.load_model_format", "ONNX")
         options.add_session_config_entry("session.use_env_allocators", "1")
         options.add_session_config_entry("optimization.constant_folding_max_output_size_in_bytes", str(MAX_FOLDED))
+        sha256 = hashlib.sha256()
+        hashing = threading.Thread(target=sha256.update, args=(data,))  # beside the loading, which takes one core
+        hashing.start()
         graph.check(data)
         _bound_memory()
         try:
@@ -68,7 +71,8 @@ class Detector:
         if KEY not in metadata:
             raise DetectorError("this ONNX file is not a realface detector: it has no description of itself")
         self.card = Card.from_json(metadata[KEY])
-        self.id = DetectorId(self.card.name, self.card.version, hashlib.sha256(data).hexdigest())
+        hashing.join()
+        self.id = DetectorId(self.card.name, self.card.version, sha256.hexdigest())
         self._limits, self._max_faces = limits, max_faces
         self._check_graph()
 

@@ -13,6 +13,7 @@ from .. import images, table
 from ..detector import Detector, Picture
 from ..errors import DetectorError, ImageError
 from ..images import Limits
+from ..memory import keep_freed_memory
 from ..paths import expand
 from ..results import Verdict
 from .options import DetectorOption
@@ -38,6 +39,7 @@ def check(
     Exit status: 0 all answered, 1 some could not be, 2 wrong usage.
     """
     limits = Limits(max_megabytes * 2**20, max_megapixels * 1_000_000)
+    keep_freed_memory()
     judge = Detector.load(detector, limits=limits)
     if heatmap and not judge.explains:
         raise DetectorError(f"the detector {judge.id.name} gives no heatmaps; leave --heatmap away")
