@@ -3,7 +3,9 @@
 import hashlib
 import importlib.util
 import re
+import signal
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -187,13 +189,28 @@ def test_the_exit_code_of_the_server_is_returned(monkeypatch: pytest.MonkeyPatch
     assert launch.launch() == 3
 
 
-def test_ctrl_c_ends_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def deaf() -> Iterator[object]:
+    """What SIGTERM does in these tests where the app does not listen for it: nothing."""
+
+    def ignore(*_: object) -> None:
+        pass
+
+    before = signal.signal(signal.SIGTERM, ignore)
+    yield ignore
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.mark.parametrize("how", ["Ctrl-C", "SIGTERM"])
+def test_who_ends_the_app_ends_the_server(monkeypatch: pytest.MonkeyPatch, deaf: object, how: str) -> None:
     calls: list[str] = []
 
     class Server:
         def wait(self, timeout: float | None = None) -> int:
             calls.append("wait")
-            if calls == ["wait"]:
+            if calls == ["wait"] and how == "SIGTERM":
+                signal.raise_signal(signal.SIGTERM)
+            elif calls == ["wait"]:
                 raise KeyboardInterrupt
             if timeout:
                 raise subprocess.TimeoutExpired("streamlit", timeout)
@@ -208,6 +225,7 @@ def test_ctrl_c_ends_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(launch.subprocess, "Popen", lambda *_, **__: Server())
     assert launch.launch() == 0
     assert calls == ["wait", "terminate", "wait", "kill", "wait"]
+    assert signal.getsignal(signal.SIGTERM) is deaf
 
 
 def test_the_server_is_told_to_keep_to_itself() -> None:

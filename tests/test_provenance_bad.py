@@ -42,6 +42,7 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
     "50 MB of XMP": lambda: PNG + chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + b' a:Credit="' * 4_500_000),
     "XMP of spaces": lambda: with_xmp("WEBP", b"<a:Credit" + b" " * 3_000_000),
     "XMP of tags": lambda: with_xmp("WEBP", b"<a:Credit " * 300_000),
+    "XMP of open tags": lambda: with_xmp("WEBP", b" a:Make>" * 130_000),
     "packed texts": flood(chunk(b"zTXt", b"parameters\0\0" + BOMB), PNG),
     "packed XMP": flood(chunk(b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0" + BOMB), PNG),
     "many texts": flood(chunk(b"tEXt", b"Software\0x"), PNG),

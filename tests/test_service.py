@@ -126,7 +126,9 @@ def test_forms_of_something_else_are_refused(client: Client) -> None:
     kind = {"Content-Type": "multipart/form-data; boundary=x"}
     assert refusal(client.post("/v1/check", data=part, headers=kind)) == (422, "request")  # cut off
     assert refusal(client.post("/v1/check", files={"picture": FAKE})) == (422, "request")
-    assert refusal(client.post("/v1/check", files={"file": FAKE}, data={"note": "x"})) == (422, "request")
+    response = client.post("/v1/check", files={"file": FAKE}, data={"heatmap": "true"})
+    assert refusal(response) == (422, "request")
+    assert "options in the address" in response.json()["error"]["message"]
     assert refusal(client.post("/v1/check", files=[("file", FAKE)] * 4)) == (422, "too_many_pictures")
     assert refusal(client.post("/v1/check", files=[("file", FAKE)] * 400)) == (422, "too_many_pictures")
 
@@ -155,7 +157,7 @@ def test_every_answer_is_in_the_trail_under_its_number(client: Client, url: str,
     assert [row["status"] for row in records(url, response.headers["x-request-id"])] == ["error"]
 
 
-def test_without_a_record_there_is_no_answer(judge: Detector, url: str) -> None:
+def test_without_a_record_there_is_no_answer(judge: Detector, url: str, capsys: pytest.CaptureFixture[str]) -> None:
     class Full(Trail):
         fails = True
 
@@ -169,6 +171,8 @@ def test_without_a_record_there_is_no_answer(judge: Detector, url: str) -> None:
         response = client.post("/v1/check", data=FAKE)
         assert refusal(response) == (503, "trail")
         assert "verdict" not in response.json()
+        assert "disk" not in response.text
+        assert "the disk is full" in capsys.readouterr().err
         assert response.headers["retry-after"] == "2"
         assert refusal(client.get("/readyz")) == (503, "trail")
         assert client.get("/healthz").json() == {"status": "ok"}
@@ -248,7 +252,13 @@ def test_the_command_makes_keys(
     file = tmp_path / "keys"
     assert call(monkeypatch, "--keys", file, "--add-key", "ann") == 0
     assert service_keys.owner(service_keys.load(file), capsys.readouterr().out.strip()) == "ann"
-    for wrong in (("--keys", file, "--add-key", "ann"), ("--add-key", "bob"), ("--keys", tmp_path), ("--port", "1e9")):
+    for wrong in (
+        ("--keys", file, "--add-key", "ann"),
+        ("--add-key", "bob"),
+        ("--keys", tmp_path),
+        ("--keys", tmp_path / ("x" * 300), "--add-key", "bob"),  # Path.exists() raises here, as in a closed folder
+        ("--port", "1e9"),
+    ):
         assert call(monkeypatch, *wrong) == 2
         assert "Traceback" not in capsys.readouterr().err
 
@@ -283,6 +293,22 @@ def test_the_command_bounds_faces(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Detector, "load", load)
     assert [call(monkeypatch, *more) for more in ((), ("--max-faces", 199), ("--max-faces", 200))] == [2, 2, 2]
     assert asked == [32, 199]
+
+
+@pytest.mark.parametrize(
+    ("proxy", "good"),
+    [("*", True), ("10.0.0.5, ::1,10.0.0.0/24", True)]
+    + [(wrong, False) for wrong in ("nginx", "10.0.0.5/24", "10.0.0.5,", "*,10.0.0.5")],
+)
+def test_a_proxy_is_an_address(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], proxy: str, good: bool
+) -> None:
+    def load(*_: object, **__: object) -> None:
+        raise DetectorError("no further")
+
+    monkeypatch.setattr(Detector, "load", load)
+    assert call(monkeypatch, "--proxy", proxy) == 2
+    assert ("no further" if good else f"--proxy {proxy}: give the proxy's address") in capsys.readouterr().err
 
 
 def test_the_command_serves_until_it_is_told_to_end(tmp_path: Path, detector_file: Path) -> None:

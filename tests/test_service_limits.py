@@ -176,7 +176,10 @@ def test_a_body_that_is_answered_already_is_not_waited_for(
         assert connection.recv(1) == b""
 
 
-def test_who_finishes_a_body_that_is_answered_already_goes_on(detector: Detector) -> None:
+def test_who_finishes_a_body_that_is_answered_already_goes_on(
+    monkeypatch: pytest.MonkeyPatch, detector: Detector
+) -> None:
+    monkeypatch.setattr(service_body, "LINGER", 0.1)
     with served(make_app(detector)) as client, socket.create_connection(("127.0.0.1", client.port)) as connection:
         connection.sendall(b"POST /nowhere HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\n")
         assert answer(connection).startswith(b"HTTP/1.1 404 ")
@@ -209,13 +212,24 @@ def test_what_is_no_http_is_refused(narrow: Client, head: bytes) -> None:
     assert narrow.sends(head).startswith(b"HTTP/1.1 400 ")
 
 
-def test_memory_for_waiting_pictures_is_bounded(detector: Detector) -> None:
-    with served(make_app(detector, Settings(room=len(FAKE)))) as client:
-        response = client.post("/v1/check", data=FAKE + b"\0")
+def test_memory_for_waiting_pictures_is_bounded(gated: Gated) -> None:
+    with calling(gated, Settings(room=2 * len(FAKE) - 1)) as callers:
+        called = callers.post(FAKE)
+        response = callers.client.post("/v1/check", data=FAKE)
         assert refusal(response) == (503, "busy")
         assert response.headers["retry-after"] == "2"
+        gated.gate.set()
+        assert called.result().status_code == 200
         for _ in range(3):  # each gives its room back
-            assert client.post("/v1/check", data=FAKE).status_code == 200
+            assert callers.client.post("/v1/check", data=FAKE).status_code == 200
+
+
+def test_what_never_has_room_is_not_told_to_try_again(detector: Detector) -> None:
+    with served(make_app(detector, Settings(room=MEGABYTE))) as client:
+        for body in ({"data": bytes(MEGABYTE + 1)}, {"files": [("file", bytes(MEGABYTE // 2))] * 2}):
+            response = client.post("/v1/check", **body)
+            assert refusal(response) == (413, "too_many_bytes")
+            assert "may have 1 MB together" in response.json()["error"]["message"]
 
 
 def test_a_full_line_says_so_at_once_and_is_not_ready(gated: Gated) -> None:
@@ -354,5 +368,8 @@ def test_who_is_refused_while_sending_is_told_why(detector: Detector, tmp_path: 
     service_keys.add(tmp_path / "keys", "ann")
     with served(make_app(detector, keys=service_keys.load(tmp_path / "keys"))) as client:
         assert refusal(client.post("/v1/check", data=bytes(8 * MEGABYTE))) == (401, "unauthorized")
+        for path, status in (("/v1/check", 401), ("/v1/check?heatmap=maybe", 422), ("/nowhere", 404)):
+            last = f"POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {8 * MEGABYTE}\r\n\r\n"
+            assert client.sends(last.encode() + bytes(8 * MEGABYTE)).startswith(f"HTTP/1.1 {status} ".encode())
         head = b"POST /v1/check HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 9\r\nConnection: close"
         assert client.sends(head + b"\r\n\r\n").startswith(b"HTTP/1.1 401 ")  # and is never told to go on

@@ -298,11 +298,22 @@ class TestVerify:
         assert len(found) == len(problems)
         assert all(said.startswith(wanted) for said, wanted in zip(found, problems, strict=True)), found
 
-    def test_bytes_in_place_of_text(self, tmp_path: Path, opened: Callable[..., Trail]) -> None:
+    @pytest.mark.parametrize(
+        "change", ["who = x'00ff'", "n = 'x'", """status = 'pruned', policy = '{"through": Infinity}'"""]
+    )
+    def test_values_of_another_type(self, tmp_path: Path, opened: Callable[..., Trail], change: str) -> None:
         trail = opened(str(tmp_path / "trail.db"))
         trail.append([entry(1)])
-        unguarded(f"sqlite:///{tmp_path}/trail.db", "UPDATE realface_trail SET who = x'00ff'")
+        unguarded(f"sqlite:///{tmp_path}/trail.db", f"UPDATE realface_trail SET {change}")
         assert trail.verify().count == 1
+
+    @pytest.mark.parametrize("column", ["n", "pruned"])
+    def test_a_head_that_is_no_number(self, tmp_path: Path, opened: Callable[..., Trail], column: str) -> None:
+        trail = opened(str(tmp_path / "trail.db"))
+        unguarded(f"sqlite:///{tmp_path}/trail.db", f"UPDATE realface_trail_head SET {column} = 'x'")
+        for use in (trail.verify, lambda: trail.append([entry(1)])):
+            with pytest.raises(TrailError, match="was changed"):
+                use()
 
     def test_a_cut_end_or_another_trail_is_known_by_a_noted_hash(self, url: str, trail: Trail) -> None:
         noted = trail.head().hash

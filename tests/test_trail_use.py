@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -63,12 +64,12 @@ class TestExport:
 
     def test_no_cell_is_a_formula(self, path: Path, tmp_path: Path) -> None:
         trail = Trail(str(path))
-        trail.append([entry(7, who="=HYPERLINK(1)", request="\uff1d1")])
+        trail.append([entry(7, who="=HYPERLINK(1)", request="\uff1d1", policy=" \ufe631")])
         trail.close()
         run("export", path, "--out", tmp_path / "t.csv")
         with (tmp_path / "t.csv").open(newline="") as file:
             last = list(csv.DictReader(file))[-1]
-        assert (last["who"], last["request"]) == ("'=HYPERLINK(1)", "'\uff1d1")
+        assert (last["who"], last["request"], last["policy"]) == ("'=HYPERLINK(1)", "'\uff1d1", "' \ufe631")
 
     def test_a_failure_leaves_what_was_there(self, path: Path, tmp_path: Path) -> None:
         (tmp_path / "t.jsonl").write_text("old")
@@ -77,9 +78,27 @@ class TestExport:
             run("export", path, "--out", tmp_path / "t.jsonl")
         assert (tmp_path / "t.jsonl").read_text() == "old"
         assert not (tmp_path / "t.jsonl.part").exists()
-        for name, said in (("t.txt", r"\.jsonl, \.csv, \.parquet"), ("no/t.csv", "could not be written")):
+        unwritten = "could not be written"
+        wrong = {"t.txt": r"\.jsonl, \.csv, \.parquet", "no/t.csv": unwritten, "t.jsonl/t.csv": unwritten}
+        for name, said in wrong.items():
             with pytest.raises(TrailError, match=said):
                 run("export", path, "--out", tmp_path / name)
+
+    @pytest.mark.parametrize(
+        ("name", "change"),
+        [
+            ("t.jsonl", "who = x'00ff'"),
+            ("t.parquet", "who = x'00ff'"),
+            ("t.parquet", "n = 'x'"),
+            ("t.parquet", "probabilities = '[\"x\"]'"),
+            ("t.jsonl", f"probabilities = '{'[' * 100_000}'"),
+        ],
+    )
+    def test_what_no_record_holds_is_not_exported(self, path: Path, tmp_path: Path, name: str, change: str) -> None:
+        unguarded(f"sqlite:///{path}", f"UPDATE realface_trail SET {change} WHERE n = 5")
+        with pytest.raises(TrailError, match="realface audit verify"):
+            run("export", path, "--out", tmp_path / name)
+        assert not list(tmp_path.glob("t.*"))
 
     def test_the_document_checks_an_export_without_realface(self, path: Path, tmp_path: Path) -> None:
         (code,) = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL)
@@ -105,6 +124,19 @@ class TestCommands:
         assert run("verify", path, "--expect", match[1].upper())[0] == 0
         code, said = run("verify", path, "--expect", "0" * 63 + "1")
         assert (code, "no record has the hash" in said, "was changed" in said) == (1, True, True)
+
+    def test_verify_prints_nothing_that_drives_a_terminal(self, path: Path) -> None:
+        unguarded(f"sqlite:///{path}", "UPDATE realface_trail SET hash = char(27) || '[2J' WHERE n = 6")
+        code, said = run("verify", path)
+        assert (code, "\x1b" in said, r"last hash: \x1b[2J" in said) == (1, False, True)
+
+    def test_what_is_only_read_is_not_changed(self, path: Path) -> None:
+        with sqlite3.connect(path) as connection:
+            connection.execute("PRAGMA journal_mode=DELETE")
+        connection.close()
+        before = path.read_bytes()
+        assert run("verify", path)[0] == run("export", path, "--out", path.with_name("t.csv"))[0] == 0
+        assert path.read_bytes() == before
 
     def test_verify_counts_what_it_does_not_tell(self, path: Path) -> None:
         trail = Trail(f"sqlite:///{path}")
@@ -137,6 +169,7 @@ class TestNoTrail:
             ("sqlite://", "SQLite file or in PostgreSQL"),
             ("mysql://u:secret@h/d", r"not in mysql://u:\*\*\*@h/d"),
             ("postgresql://u:secret@127.0.0.1:1/d", r"u:\*\*\*@127.0.0.1:1/d: connection failed"),
+            ("postgresql://u@127.0.0.1:1/d?password=secret", r"u@127.0.0.1:1/d: connection failed"),
             ("postgresql://u:secret@h:port/d", "this is no database"),
             ("://", "this is no database"),
             ("a\0b", "there is no audit trail|cannot be opened"),

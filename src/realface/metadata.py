@@ -29,12 +29,12 @@ _TAGS = {
     0x9286: "UserComment",
 }
 _PHOTO_TAGS = 0x8769  # points to the tags on how the picture was taken; those on where (GPS) are never opened
-_PROPERTY = re.compile(
+_PROPERTY = re.compile(  # {}+ is never given back in part, which could not match: else 1 MB takes seconds
     r"""[<\s] [\w.-]{1,40} : (?P<name> CreatorTool | DigitalSourceType | DigitalSourceFileType | Credit | Make | Model |
         Software | softwareAgent | AISystemUsed | provenance ) (?:
-        \s{0,9} = \s{0,9} (?: "(?P<double>[^"<]{0,4000})" | '(?P<single>[^'<]{0,4000})' ) |
-        \s [^<>]{0,200}? \b rdf:resource \s{0,9} = \s{0,9} ["'] (?P<link>[^"'<]{0,400}) ["'] |
-        (?: \s [^<>]{0,200} )? (?<!/) > (?P<body>[^<]{0,4000}) < )""",
+        \s{0,9} = \s{0,9} (?: "(?P<double>[^"<]{0,4000}+)" | '(?P<single>[^'<]{0,4000}+)' ) |
+        \s [^<>]{0,200}? \b rdf:resource \s{0,9} = \s{0,9} ["'] (?P<link>[^"'<]{0,400}+) ["'] |
+        (?: \s [^<>]{0,200}+ )? (?<!/) > (?P<body>[^<]{0,4000}+) < )""",
     re.VERBOSE,
 )
 

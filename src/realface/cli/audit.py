@@ -30,10 +30,11 @@ def verify(
     Exit status: 0 the chain holds, 1 it does not, 2 it could not be read.
     """
     from ..trail import Trail
+    from ..trail.chain import printable
 
     walk = Trail(url, create=False).verify([hash_.strip().lower() for hash_ in expect or ()], _progress)
     print(f"{walk.records:,} records, and {walk.pruned:,} older ones that were removed")
-    print(f"last record: {walk.n}\nlast hash: {walk.hash}", *walk.problems, sep="\n")
+    print(f"last record: {walk.n}\nlast hash: {printable(str(walk.hash))}", *walk.problems, sep="\n")
     if walk.count > len(walk.problems):
         print(f"and {walk.count - len(walk.problems):,} more such records")
     print("The trail was changed or is damaged." if walk.count else "The chain holds.")

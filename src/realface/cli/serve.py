@@ -1,5 +1,6 @@
 """The command line: the web service, thin as the rest."""
 
+import ipaddress
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -58,6 +59,7 @@ def serve(
             raise ConfigError("--add-key needs --keys FILE, where the key's hash is added")
         print(service_keys.add(keys, add_key))
         return
+    _check_addresses(proxy)
     from ..trail import Trail
     from ..web.service import Settings, make_app
     from ..web.service_run import run
@@ -72,6 +74,18 @@ def serve(
         print("realface: without --trail, no answer is recorded", file=sys.stderr)
     app = make_app(judge, settings, keys=known, trail=Trail(trail) if trail else None)
     run(app, host, port, timeout=timeout, proxy=proxy)
+
+
+def _check_addresses(proxy: str | None) -> None:
+    """ConfigError where uvicorn would believe nobody, and say nothing."""
+    if proxy is None or proxy == "*":
+        return
+    for part in proxy.split(","):
+        try:
+            ipaddress.ip_network(part.strip())
+        except ValueError:
+            hint = "give the proxy's address, as 10.0.0.5, or its network, as 10.0.0.0/24, not its name"
+            raise ConfigError(f"--proxy {proxy}: {hint}") from None
 
 
 def need_service() -> None:

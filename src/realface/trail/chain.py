@@ -51,7 +51,7 @@ class Entry:
         time = self.time.astimezone(UTC).isoformat(timespec="microseconds")
         texts = {f.name: getattr(self, f.name) for f in fields(self)}
         texts |= {"time": time, "probabilities": json.dumps(list(self.probabilities), allow_nan=False)}
-        return {name: None if text is None else _printable(text) for name, text in texts.items()}
+        return {name: None if text is None else printable(text) for name, text in texts.items()}
 
 
 NAMES = ("n", *(f.name for f in fields(Entry)))
@@ -70,7 +70,7 @@ def pruned(record: Mapping[str, Any]) -> int | None:
         return None
     try:
         return int(json.loads(record["policy"])["through"])
-    except (ValueError, TypeError, KeyError):  # changed since
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError):  # changed since
         return None
 
 
@@ -99,7 +99,7 @@ class Walk:
         """Pass records on, checking that each follows from the one before."""
         self.found |= self.expected & {self.hash}
         for record in records:
-            n = record["n"]
+            n = record["n"] if isinstance(record["n"], int) else self.n + 1  # a text, put in: its hash is wrong
             if n != self.n + 1:
                 self.problem(f"records {self.n + 1:,} to {n - 1:,} are missing")
             elif record["hash"] != digest(self.hash, record):
@@ -116,5 +116,6 @@ class Walk:
             self.problems.append(said)
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
+    """A text without what could drive a terminal: that is written as its escape."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -3,15 +3,16 @@
 import csv
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from ..errors import MissingExtra, TrailError
+from ..spreadsheet import harmless
 from .chain import NAMES
 from .trail import Records, Track, Trail, untracked
 
 COLUMNS = (*NAMES, "hash")
-FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # and their full-width twins
 ROWS = 10_000  # of a group of a Parquet file
 
 
@@ -42,8 +43,12 @@ def export(trail: Trail, out: Path, track: Track = untracked) -> int:
         part.replace(out)
     except OSError as error:
         raise TrailError(f"{out} could not be written: {error}") from None
+    except (TypeError, ValueError, ArithmeticError) as error:  # bytes where there was a text, say
+        said = f"a record is not as realface writes it ({error}); see `realface audit verify`"
+        raise TrailError(f"{out} could not be written: {said}") from None
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):  # mostly there is none
+            part.unlink()
     return count
 
 
@@ -51,7 +56,7 @@ def _listed(row: Mapping[str, Any]) -> dict[str, Any]:
     """A record whose probabilities are a list."""
     try:
         return {**row, "probabilities": json.loads(row["probabilities"])}
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         raise TrailError(f"record {row['n']} was changed since it was written; see `realface audit verify`") from None
 
 
@@ -65,9 +70,8 @@ def _csv(path: Path, rows: Records) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
-        for row in rows:  # a name can begin as a formula does; a spreadsheet takes what follows ' for text
-            cells = [row[name] for name in COLUMNS]
-            writer.writerow([f"'{cell}" if str(cell).startswith(FORMULA) else cell for cell in cells])
+        for row in rows:
+            writer.writerow([harmless(row[name]) for name in COLUMNS])
 
 
 def _parquet(path: Path, rows: Records) -> None:

@@ -165,6 +165,8 @@ class Trail:
         row = connection.execute(query.with_for_update() if lock else query).one_or_none()
         if row is None:
             raise TrailError(f"the audit trail {self._name} has lost its head: its table {HEAD.name} is empty")
+        if not (isinstance(row.n, int) and isinstance(row.pruned, int)):
+            raise TrailError(f"the audit trail {self._name} was changed: its table {HEAD.name} holds what is no number")
         signed = select(RECORDS.c.sha256).where(RECORDS.c.status == PRUNED).order_by(RECORDS.c.n.desc()).limit(1)
         follows = connection.execute(signed).scalar() if row.pruned and not lock else None
         return Head(*row, follows or Walk.hash)
@@ -188,12 +190,12 @@ class Trail:
 
 
 def _engine(url: str, create: bool) -> tuple[str, Engine]:
-    """How a database is called, without its password, and the way into it."""
+    """How a database is called, without its password or options, and the way into it."""
     try:
         parsed = make_url(url) if "://" in url else URL.create("sqlite", database=url)
     except (ArgumentError, ValueError):  # not repeated: there may be a password in it
         raise TrailError("this is no database: give a path, sqlite:///PATH or postgresql://USER@HOST/NAME") from None
-    kind, name = parsed.get_backend_name(), parsed.render_as_string()
+    kind, name = parsed.get_backend_name(), parsed.set(query={}).render_as_string()
     if kind == "sqlite" and parsed.database not in (None, "", ":memory:"):
         path = Path(str(parsed.database))
         try:
@@ -205,6 +207,8 @@ def _engine(url: str, create: bool) -> tuple[str, Engine]:
             raise TrailError(f"the audit trail {path} cannot be opened: {error}") from None
         engine = create_engine(parsed, connect_args={"timeout": 60})
         event.listen(engine, "connect", _sqlite_connect)
+        if create:  # what is only read is not changed
+            event.listen(engine, "connect", _sqlite_write_ahead)
         event.listen(engine, "begin", _sqlite_begin)
         return str(path), engine
     if kind not in ("postgresql", "postgres"):
@@ -221,8 +225,12 @@ def _engine(url: str, create: bool) -> tuple[str, Engine]:
 
 def _sqlite_connect(connection: Any, _: object) -> None:
     connection.isolation_level = None  # transactions begin where `_sqlite_begin` says, not where Python thinks
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "secure_delete=ON"):
+    for pragma in ("synchronous=FULL", "secure_delete=ON"):
         connection.execute(f"PRAGMA {pragma}")
+
+
+def _sqlite_write_ahead(connection: Any, _: object) -> None:
+    connection.execute("PRAGMA journal_mode=WAL")
 
 
 def _sqlite_begin(connection: Connection) -> None:

@@ -3,6 +3,7 @@
 import contextlib
 import importlib.util
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +16,7 @@ ACCENT = "#2f6fd0"
 
 
 def launch(detector: str = "best", port: int = 8501, host: str = "localhost", open_browser: bool = True) -> int:
-    """Serve the web app until it is stopped, with Ctrl-C for one.
+    """Serve the web app until it is stopped, with Ctrl-C or SIGTERM for one; in the main thread only.
 
     Args:
         detector: the name of a bundled detector or the path of a detector file.
@@ -24,7 +25,7 @@ def launch(detector: str = "best", port: int = 8501, host: str = "localhost", op
         open_browser: show the page in the default browser.
 
     Returns:
-        The server's exit code; 0 after Ctrl-C.
+        The server's exit code; 0 after Ctrl-C or SIGTERM.
 
     Raises:
         MissingExtra: Streamlit is not installed.
@@ -33,6 +34,7 @@ def launch(detector: str = "best", port: int = 8501, host: str = "localhost", op
         raise MissingExtra('the web app needs Streamlit; install it with: pip install "realface[app]"')
     # -P: a file called streamlit.py in the current folder must not be taken for Streamlit
     command = [sys.executable, "-P", "-m", "streamlit", "run", str(APP)]
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # else the server would live on
     server = subprocess.Popen(command, env=os.environ | settings(detector, port, host, open_browser))
     try:
         return server.wait()
@@ -44,6 +46,7 @@ def launch(detector: str = "best", port: int = 8501, host: str = "localhost", op
     finally:
         server.kill()  # nothing where it has ended
         server.wait()
+        signal.signal(signal.SIGTERM, before)
 
 
 def settings(detector: str, port: int, host: str, open_browser: bool) -> dict[str, str]:

@@ -26,7 +26,7 @@ from ..images import Limits
 from ..report import Report
 from ..trail import Entry, Trail
 from . import service_keys
-from .service_body import Body, Room, Upload
+from .service_body import Body, Room, Upload, drain
 from .service_metrics import Metrics
 from .service_openapi import ABOUT, CHECKED, HEALTH, METRICS, READY, TEXT, body, with_examples
 from .service_queue import Queue, Recorder, Wish
@@ -78,7 +78,7 @@ class Service:
         try:
             response = await self._answer(request, sent, key, wish, report, number)
         except Refused as refused:
-            await sent.drain()
+            await drain(request)
             response = refused.response()
         except ClientDisconnect:
             response = Response(status_code=499)  # nobody reads it
@@ -265,15 +265,17 @@ def _json(content: dict[str, str]) -> Response:
     return Response(json.dumps(content), media_type="application/json")
 
 
-async def _no_such(_: Request, error: Exception) -> Response:
+async def _no_such(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
+    await drain(request)
     code = "method" if error.status_code == 405 else "not_found"
     response = Refused(code, f"{error.detail}; see /openapi.json").response()
     response.headers.update(error.headers or {})
     return response
 
 
-async def _wrong(_: Request, error: Exception) -> Response:
+async def _wrong(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
+    await drain(request)
     first = error.errors()[0]
     return Refused("request", f"{first['loc'][-1]}: {first['msg']}").response()

@@ -39,6 +39,9 @@ class Room:
 
         def take(size: int) -> None:
             nonlocal mine
+            if mine + size > self.most:  # to try again would not help
+                said = f"the pictures of a request may have {self.most / 2**20:.4g} MB together; send fewer at a time"
+                raise Refused("too_many_bytes", said)
             if self.taken + size > self.most:
                 raise Refused("busy", "too many pictures are waiting; try again in a moment")
             self.taken += size
@@ -79,15 +82,6 @@ class Body:
             data += chunk
         return [Upload(None, bytes(data))]
 
-    async def drain(self) -> None:
-        """Read on for a moment, and drop it: cut off while they send, few clients would see why they are refused."""
-        if "expect" in self._request.headers:  # it waits to be told to send
-            return
-        with suppress(TimeoutError, ClientDisconnect, RuntimeError):  # the last where nothing more comes
-            async with asyncio.timeout(LINGER):
-                async for _ in self._request.stream():
-                    pass
-
     async def _form(self, take: Take) -> list[Upload]:
         async def chunks() -> AsyncGenerator[bytes, None]:
             async for chunk in self._chunks(self._max_pictures * (self._max_bytes + AROUND), take):
@@ -99,6 +93,9 @@ class Body:
         try:
             form = await parser.parse()
         except MultiPartException as error:
+            if error.message.startswith("Too many fields"):
+                said = "a form holds pictures only; give options in the address, as in /v1/check?heatmap=true"
+                raise Refused("request", said) from None
             code = "too_many_pictures" if error.message.startswith("Too many files") else "request"
             raise Refused(code, f"the form cannot be read: {error.message}") from None
         try:
@@ -125,6 +122,16 @@ class Body:
 
     def _too_large(self) -> Refused:
         return Refused("too_many_bytes", f"a picture may have {self._max_bytes / 2**20:.4g} MB; make it smaller first")
+
+
+async def drain(request: Request) -> None:
+    """Read on for a moment, and drop it: cut off while they send, few clients would see why they are refused."""
+    if "expect" in request.headers:  # it waits to be told to send
+        return
+    with suppress(TimeoutError, ClientDisconnect, RuntimeError):  # the last where nothing more comes
+        async with asyncio.timeout(LINGER):
+            async for _ in request.stream():
+                pass
 
 
 class _Form(MultiPartParser):

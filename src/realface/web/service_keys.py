@@ -55,7 +55,7 @@ def add(path: Path, name: str) -> str:
     line = f"{name}:{_hash(key)}"
     if not _LINE.fullmatch(line):
         raise ConfigError("the name of a key is of letters, digits, dots, dashes and underscores, 64 at most")
-    if path.exists() and name in _read(path):
+    if os.path.exists(path) and name in _read(path):
         raise ConfigError(f"{path} has a key named {name}; remove its line first")
     try:
         with open(os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600), "r+", encoding="utf-8") as file:

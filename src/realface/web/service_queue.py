@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import logging
 import math
 import time
 from collections import deque
@@ -19,6 +20,7 @@ from .service_body import Upload
 from .service_refusals import Refused
 
 FORGIVEN = 10.0  # seconds
+_log = logging.getLogger("uvicorn.error")
 
 
 @dataclass(frozen=True)
@@ -163,7 +165,8 @@ class Recorder:
                 self._failed = -FORGIVEN
             except TrailError as problem:
                 self._failed = time.monotonic()
-                error = Refused("trail", f"the answer could not be recorded, and so is not given: {problem}")
+                _log.error("no answer, for it could not be recorded: %s", problem)  # nothing for the caller
+                error = Refused("trail", "the answer could not be recorded, and so is not given")
             except Exception as defect:
                 error = defect
             self._begun = math.inf

@@ -2,11 +2,11 @@
 
 import csv
 import io
-import unicodedata
 from collections.abc import Sequence
 from html import escape
 
 from ..results import Verdict
+from ..spreadsheet import harmless
 from ..words import WORDS, highest, kind, percents
 
 COLUMNS = ("file", "sha256", "verdict", "faces", "probability_fake", "error")
@@ -37,11 +37,5 @@ def to_csv(verdicts: Sequence[Verdict]) -> bytes:
         probability = "" if fake is None else f"{fake:.6f}"
         error = verdict.error.message if verdict.error else ""
         row = (verdict.path or "", verdict.sha256 or "", kind(verdict), len(verdict.faces), probability, error)
-        writer.writerow([_harmless(cell) if isinstance(cell, str) else cell for cell in row])
+        writer.writerow([harmless(cell) for cell in row])
     return text.getvalue().encode("utf-8-sig", "backslashreplace")
-
-
-def _harmless(cell: str) -> str:
-    """A cell that no spreadsheet takes for a formula: a file can be called =HYPERLINK(…)."""
-    plain = unicodedata.normalize("NFKC", cell).lstrip()  # full-width signs count too
-    return f"'{cell}" if plain.startswith(("=", "+", "-", "@")) else cell
