@@ -26,6 +26,7 @@ import numpy as np
 from figures import RESULTS
 from sklearn.metrics import roc_auc_score
 
+import realface.training  # noqa: F401  # before PyTorch is: it says how its threads wait
 from realface import Detector
 from realface.data import Sample
 from realface.data.crops import read_face

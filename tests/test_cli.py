@@ -338,6 +338,24 @@ def test_resuming_nothing_says_so(run, tmp_path: Path) -> None:
     assert (status, "holds no run to go on with" in err) == (2, True)
 
 
+@pytest.mark.parametrize(("words", "record"), [(("train",), "config.toml"), (("tune", "--trials", 1), "study.db")])
+def test_ctrl_c_says_how_to_go_on(
+    run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[object, ...], record: str
+) -> None:
+    from realface.training import train, tune
+
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(train, "train", interrupted)
+    monkeypatch.setattr(tune, "tune", interrupted)
+    said = run(*words, tmp_path, "--out", tmp_path)
+    assert said == (130, "", "realface: stopped; the same command goes on\n")
+    (tmp_path / record).write_text("")
+    said = run(*words, tmp_path, "--out", tmp_path)
+    assert said == (130, "", "realface: stopped; the same command with --resume goes on\n")
+
+
 def test_a_missing_file_of_a_manifest_does_not_stop_evaluation(run, tmp_path: Path, detector_file: Path) -> None:
     (tmp_path / "a.png").write_bytes(encoded(grey(0)))
     (tmp_path / "m.csv").write_text("path,label,split\na.png,real,test\nmissing.png,fake,test\n")

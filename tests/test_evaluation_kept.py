@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import encoded, grey
+from conftest import brightness_detector, encoded, grey
 
 from realface import Detector
 from realface.degrade import AS_IT_IS
@@ -87,6 +87,20 @@ def test_what_has_changed_is_judged_again(data: Path, detector: Detector, monkey
     assert not after[0].answers(after[0], after[0].detector, ["JPEG 50"])
     monkeypatch.setattr(rows, "program", lambda: "another program")
     assert not after[0].answers(after[0], after[0].detector, [AS_IT_IS])
+
+
+def test_scores_are_kept_from_a_command_that_would_lose_them(data: Path, detector: Detector) -> None:
+    out = data / "out"
+    with pytest.raises(DataError, match="named twice"):
+        evaluate([detector, detector], data, "test", out=out)
+    evaluate([detector], data, "test", out=out)
+    before = (out / rows.FILE).read_text()
+    other = Detector(brightness_detector(name="other"))
+    for judges, every in (([detector], 2), ([other], 1)):
+        with pytest.raises(DataError, match="not asked for now; ask for all of them again, or choose another --out"):
+            evaluate(judges, data, "test", every=every, out=out, resume=True)
+    assert (out / rows.FILE).read_text() == before
+    assert len(evaluate([detector, other], data, "test", out=out, resume=True).rows) == 2
 
 
 def test_generators_are_those_of_the_manifest_and_else_the_source(data: Path, detector: Detector) -> None:

@@ -1,6 +1,9 @@
 """The comparison of five networks: the same time for each, one row each, and nothing measured twice."""
 
 import csv
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import figures
@@ -78,6 +81,21 @@ def test_each_network_gets_its_time_and_a_row_and_is_kept(
     assert "1 minutes each" in table
     out.unlink()
     assert figures.five_networks().startswith("Not measured yet")
+
+
+def test_how_threads_wait_is_said_before_pytorch_is_loaded() -> None:
+    code = """
+import os, sys
+class Watch:
+    def find_spec(self, name, *_):
+        if name == "torch":
+            sys.exit(os.environ.get("OMP_WAIT_POLICY"))
+sys.meta_path.insert(0, Watch())
+import five_networks"""
+    clean = {key: value for key, value in os.environ.items() if key != "OMP_WAIT_POLICY"}
+    env = {**clean, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", code], env=env, stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr.split()) == (1, ["PASSIVE"])
 
 
 def test_the_five_are_in_the_registry_and_the_cells_in_the_grid() -> None:

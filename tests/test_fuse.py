@@ -379,12 +379,12 @@ class TestFuse:
             assert says in err
             assert not (tmp_path / "out").exists()
 
-    def test_a_native_view_of_another_network_is_refused(
-        self, run: Run, data: Path, runs: tuple[Path, Path], tmp_path: Path
-    ) -> None:
+    def test_wrong_views_are_refused(self, run: Run, data: Path, runs: tuple[Path, Path], tmp_path: Path) -> None:
         whole, native = runs
         status, _, err = run("fuse", data, "--whole", whole, "--native", whole, "--out", tmp_path / "out")
         assert (status, "is a run of the network clip-b16, not native" in err) == (2, True)
+        status, _, err = run("fuse", data, "--whole", whole, "--native", native, "--out", data / "manifest.csv" / "out")
+        assert (status, "cannot be made: Not a directory" in err) == (2, True)
         (native / "checkpoints" / "best.safetensors").unlink()
         status, _, err = run("fuse", data, "--whole", whole, "--native", native, "--out", tmp_path / "out")
         assert (status, "not a checkpoint" in err) == (2, True)

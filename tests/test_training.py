@@ -49,6 +49,13 @@ def faces(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
+def swap_labels(split: Path) -> None:
+    """Call real what is fake, so that the more is learned, the higher the loss."""
+    (split / "real").rename(split / "was-real")
+    (split / "fake").rename(split / "real")
+    (split / "was-real").rename(split / "fake")
+
+
 def metrics(run: Path) -> list[dict[str, str]]:
     """The rows of metrics.csv, without the time they took."""
     with (run / "metrics.csv").open(newline="") as file:
@@ -65,7 +72,12 @@ def test_a_run_learns_the_same_whether_its_features_are_there_or_not(tiny: None,
 @pytest.mark.parametrize("freeze", [False, True])
 def test_a_run_makes_a_detector_that_works(tiny: None, faces: Path, tmp_path: Path, freeze: bool) -> None:
     run = tmp_path / "run"
-    settings = {"network": "tiny", "freeze": freeze, "input_size": 64, "licence": "for tests"}
+    rows = ["path,label,source,split"]
+    for path in sorted(faces.glob("*/*/*")):
+        split, label, name = path.relative_to(faces).parts
+        rows.append(f"{split}/{label}/{name},{label},{'other' if name == '0.jpg' else 'camera'},{split}")
+    (faces / "manifest.csv").write_text("\n".join(rows))
+    settings = {"network": "tiny", "freeze": freeze, "input_size": 64, "licence": "for tests", "sources": "camera"}
     made = train(faces, make_config(settings), run)
     assert made == run / "detector.onnx"
     detector = Detector.load(made)
@@ -77,7 +89,7 @@ def test_a_run_makes_a_detector_that_works(tiny: None, faces: Path, tmp_path: Pa
     assert card.licence == "for tests"
     assert card.preprocessing.size == 64
     assert card.metrics["test"]["all"]["auc"] == 1
-    assert card.data["train"] == 34
+    assert (card.data["train"], card.data["sources"]) == (32, ["camera"])
     assert len(card.data["sha256"]["train"]) == 64
     assert len(metrics(run)) == 4
     assert "f1-score" in (run / "report.txt").read_text()
@@ -87,12 +99,15 @@ def test_a_run_makes_a_detector_that_works(tiny: None, faces: Path, tmp_path: Pa
     assert read_toml(run / "config.toml")["freeze"] is freeze
 
 
-@pytest.mark.parametrize("schedule", ["cosine", "plateau"])
-def test_an_interrupted_run_resumes_to_the_same_end(
-    tiny: None, faces: Path, tmp_path: Path, schedule: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("schedule", "patience"), [("cosine", 0), ("plateau", 6)])
+def test_an_interrupted_run_resumes_to_the_same_end_also_where_it_was_moved(
+    tiny: None, faces: Path, tmp_path: Path, schedule: str, patience: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = make_config({"network": "tiny", "schedule": schedule, "patience": 0})
+    swap_labels(faces / "valid")  # the first epoch is the best, and the plateau is reached
+    config = make_config({"network": "tiny", "schedule": schedule, "patience": patience, "epochs": 5})
     train(faces, config, tmp_path / "whole", detector=False)
+    rates = [float(row["learning_rate"]) for row in metrics(tmp_path / "whole")]
+    assert rates[-1] < rates[-2]
 
     class Interrupt(fit_module._Journal):
         def on_train_epoch_start(self, trainer: pl.Trainer, task: pl.LightningModule) -> None:
@@ -106,9 +121,10 @@ def test_an_interrupted_run_resumes_to_the_same_end(
     assert len(metrics(tmp_path / "parts")) == 2
     with pytest.raises(DataError, match="--resume"):
         train(faces, config, tmp_path / "parts")
-    assert train(faces, config, tmp_path / "parts", resume=True, detector=False) == tmp_path / "parts"
-    assert metrics(tmp_path / "parts") == metrics(tmp_path / "whole")
-    one, two = (SafeCheckpoints().load_checkpoint(tmp_path / name / BEST)["state_dict"] for name in ("parts", "whole"))
+    moved = (tmp_path / "parts").rename(tmp_path / "moved")
+    assert train(faces, config, moved, resume=True, detector=False) == moved
+    assert metrics(moved) == metrics(tmp_path / "whole")
+    one, two = (SafeCheckpoints().load_checkpoint(run / BEST)["state_dict"] for run in (moved, tmp_path / "whole"))
     assert one.keys() == two.keys()
     assert all(torch.allclose(value, two[key], atol=1e-6) for key, value in one.items())
 
@@ -122,10 +138,7 @@ def test_early_stopping_ends_a_run_that_no_longer_gains(tiny: None, faces: Path,
 def test_the_lowest_loss_counts_where_patience_may_end_a_run_and_else_the_last_epoch(
     tiny: None, faces: Path, tmp_path: Path
 ) -> None:
-    real, fake = (faces / "valid" / name for name in ("real", "fake"))
-    real.rename(faces / "was-real")
-    fake.rename(real)
-    (faces / "was-real").rename(fake)  # so that the more is learned, the higher the loss
+    swap_labels(faces / "valid")
     found = {}
     for patience in (0, 6):
         config = make_config({"network": "tiny", "epochs": 4, "patience": patience})
@@ -157,11 +170,16 @@ def test_a_finished_run_is_not_trained_further(tiny: None, faces: Path, tmp_path
     assert train(faces, config, tmp_path / "run", detector=False) == tmp_path / "run"
     assert not (tmp_path / "run" / "detector.onnx").exists()
     before = (tmp_path / "run" / "metrics.csv").read_text()
-    assert train(faces, config, tmp_path / "run", resume=True) == tmp_path / "run" / "detector.onnx"
-    assert Detector.load(tmp_path / "run" / "detector.onnx").card.network == "tiny"
+    licensed = replace(config, licence="new")
+    assert train(faces, licensed, tmp_path / "run", resume=True) == tmp_path / "run" / "detector.onnx"
+    assert Detector.load(tmp_path / "run" / "detector.onnx").card.licence == "new"
     assert (tmp_path / "run" / "metrics.csv").read_text() == before
-    with pytest.raises(DataError, match="another network"):
-        train(faces, make_config({"network": "notebook-small"}), tmp_path / "run", resume=True)
+    with pytest.raises(ConfigError, match="begun with other seed, epochs; choose the same"):
+        train(faces, replace(config, seed=1, epochs=5, max_apcer=0.1), tmp_path / "run", resume=True)
+    (faces / "valid" / "real" / "0.jpg").write_bytes(b"")
+    with pytest.raises(DataError, match="begun with other pictures; choose the same"):
+        train(faces, config, tmp_path / "run", resume=True)
+    assert make_config(read_toml(tmp_path / "run" / "config.toml")) == licensed
 
 
 def test_training_that_diverges_says_so(tiny: None, faces: Path, tmp_path: Path) -> None:
@@ -205,8 +223,9 @@ def test_wrong_settings_are_named(settings: dict[str, object], says: str) -> Non
 
 
 def test_a_written_configuration_reads_back(tmp_path: Path) -> None:
-    config = make_config({"network": "two-stream", "learning_rate": 1e-5, "freeze": True})
-    (tmp_path / "c.toml").write_text(to_toml(config))
+    settings = {"network": "two-stream", "learning_rate": 1e-5, "freeze": True, "licence": '"ü" \\ 🙂\t\n\x7f'}
+    config = make_config(settings)
+    (tmp_path / "c.toml").write_text(to_toml(config), encoding="utf-8")
     assert make_config(read_toml(tmp_path / "c.toml")) == config
 
 

@@ -1,9 +1,8 @@
 """The command line: networks and their training, thin as the rest."""
 
-import shlex
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -60,10 +59,12 @@ def train(
         raise DataError(f"{out} holds no run to go on with; leave --resume away to begin one")
     stored = out / "config.toml" if resume else None
     settings, many = _settings(config or stored, network, set_), (processes, nodes, rendezvous)
-    made = launch(partial(run_training, data, settings, out, resume=resume, detector=detector), *many)
+    try:
+        made = launch(partial(run_training, data, settings, out, resume=resume, detector=detector), *many)
+    except KeyboardInterrupt:
+        made = None
     if made is None:
-        again = shlex.join([str(data), "--out", str(out), *["--no-detector"] * (not detector)])
-        fail(f"stopped; go on with: realface train {again} --resume", 130)
+        _stopped((out / "config.toml").exists())
     print(made)
     if detector and (out / "report.txt").exists():
         print((out / "report.txt").read_text(encoding="utf-8"))
@@ -106,20 +107,28 @@ def tune(
     from ..training.tune import tune as search
 
     wanted = _settings(config, network, set_)
-    found = search(
-        data,
-        wanted,
-        out,
-        trials=trials,
-        folds=folds,
-        epochs=epochs,
-        storage=storage,
-        study_name=study,
-        resume=resume,
-    )
+    try:
+        found = search(
+            data,
+            wanted,
+            out,
+            trials=trials,
+            folds=folds,
+            epochs=epochs,
+            storage=storage,
+            study_name=study,
+            resume=resume,
+        )
+    except KeyboardInterrupt:
+        found = None
     if found is None:
-        fail("stopped; the same command with --resume goes on", 130)
+        _stopped(bool(storage) or (out / "study.db").exists())
     print(found)
+
+
+def _stopped(begun: bool) -> NoReturn:
+    """The end after Ctrl-C, also before there was anything to resume."""
+    fail(f"stopped; the same command {'with --resume ' * begun}goes on", 130)
 
 
 def _settings(config: Path | None, network: str | None, set_: list[str] | None) -> "Config":

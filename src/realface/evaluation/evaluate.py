@@ -74,6 +74,9 @@ def evaluate(
         DataError: there is no such split or source, nothing in it, nothing that could be read, or `out` cannot be used.
         DetectorError: a detector fails.
     """
+    ids = [judge.id.sha256 for judge in judges]
+    if len(set(ids)) < len(ids):
+        raise DataError("the same detector is named twice")
     samples = choose(data, split, sources)[::every]
     store = store_in(out, resume) if out else None
     lines = fingerprints(track(samples, "reading"))
@@ -81,10 +84,12 @@ def evaluate(
         Picture(str(s.path), text.split()[0], s.label, s.source, (s.generator or s.source) * s.label)
         for s, text in zip(samples, lines, strict=True)
     ]
-    ids = [judge.id.sha256 for judge in judges]
-    if len(set(ids)) < len(ids):
-        raise DataError("the same detector is named twice")
     known = {(row.detector, row.path): row for row in (kept_rows.read(store) if store else [])}
+    if known.keys() - {(who, picture.path) for who in ids for picture in pictures}:
+        raise DataError(
+            f"{out} holds scores of detectors or pictures that are not asked for now; "
+            "ask for all of them again, or choose another --out"
+        )
     told: list[list[Row]] = []
     for judge in judges:
         cells = list(GRID) if grid and isinstance(judge, Detector) else [AS_IT_IS]

@@ -155,4 +155,8 @@ def parse_setting(text: str) -> tuple[str, Any]:
 
 def to_toml(config: Config) -> str:
     """The whole configuration, as `--config` takes it. (A JSON scalar is a TOML scalar.)"""
-    return "".join(f"{key} = {json.dumps(value)}\n" for key, value in asdict(config).items() if value is not None)
+
+    def scalar(value: Any) -> str:  # of what JSON leaves as it is, TOML wants one character escaped
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+    return "".join(f"{key} = {scalar(value)}\n" for key, value in asdict(config).items() if value is not None)

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
+from pytorch_lightning import callbacks as of_lightning
+from pytorch_lightning.callbacks import EarlyStopping
 from rich.progress import Progress, TaskID
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
@@ -116,6 +117,16 @@ class Task(pl.LightningModule):
             return {"optimizer": optimizer, "lr_scheduler": scheduler}
         return optimizer
 
+    def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
+        if metric is None:  # else `on_train_epoch_end` has done it
+            super().lr_scheduler_step(scheduler, metric)
+
+    def on_train_epoch_end(self) -> None:
+        # Lightning does this once the checkpoint is written, and a run that goes on from there would lack the step.
+        if self.config.schedule == "plateau":
+            scheduler: Any = self.lr_schedulers()
+            scheduler.step(self.trainer.callback_metrics["valid_loss"])
+
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         # So that a resumed run drops out the same as an undisturbed one, and each process its own.
         torch.manual_seed(self.config.seed * 1_000_003 + self.global_step + self.global_rank * 1_000_000_007)
@@ -130,6 +141,18 @@ class Task(pl.LightningModule):
         """This process's pictures of every batch; none, where a last one has fewer than there are processes."""
         mine = [list(batch)[self.global_rank :: self.trainer.world_size] for batch in whole.batch_sampler or ()]
         return DataLoader(whole.dataset, batch_sampler=mine, num_workers=whole.num_workers, collate_fn=whole.collate_fn)
+
+
+class ModelCheckpoint(of_lightning.ModelCheckpoint):  # of the same name, under which checkpoints have its state
+    """Finds its one file where the run folder is now, where Lightning would forget how good the best epoch was."""
+
+    FILE_EXTENSION = ".safetensors"
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        path = self.format_checkpoint_name({})
+        here = {"dirpath": self.dirpath, "best_model_path": path, "kth_best_model_path": path}
+        scores = {path: state_dict["best_model_score"]} if state_dict["best_k_models"] else {}
+        super().load_state_dict(state_dict | here | {"best_k_models": scores})
 
 
 class _Journal(pl.Callback):
@@ -205,7 +228,6 @@ def fit(task: Task, run: Path, *, resume: bool, quiet: bool = False) -> bool:
     keep_freed_memory()
     config, folder = task.config, run / "checkpoints"
     last, best_path = folder / "last.safetensors", folder / "best.safetensors"
-    ModelCheckpoint.FILE_EXTENSION = ".safetensors"
     measure, mode = ("valid_loss", "min") if config.patience else ("epoch", "max")
     best = ModelCheckpoint(folder, "best", monitor=measure, mode=mode, enable_version_counter=False)
     newest = ModelCheckpoint(folder, "last", monitor=None, enable_version_counter=False, every_n_epochs=1)

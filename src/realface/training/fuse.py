@@ -109,12 +109,16 @@ def fuse(data: Path, whole_run: Path, native_run: Path, out: Path) -> Path:
             training pictures in all versions of `whole_run`, for a smaller network to learn from.
 
     Raises:
-        DataError: a folder holds no such run, or `out` holds something already.
+        DataError: a folder holds no such run, or `out` holds something already or cannot be made.
     """
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise DataError(f"{out} holds something already; choose another --out")
     config, network = load_views(whole_run, native_run)
     splits = read_splits(data)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"{out} cannot be made: {error.strerror}") from None
     features = held_out.read(splits, network.whole, config, VERSIONS)
     heads = held_out.folds(features, FOLDS, network.whole, replace(config, views=VERSIONS))
     views = both_views(features, heads, network, config)
@@ -122,7 +126,6 @@ def fuse(data: Path, whole_run: Path, native_run: Path, out: Path) -> Path:
     with torch.no_grad():
         network.fusion.weight.copy_(torch.from_numpy(weight)[None])
         network.fusion.bias.fill_(bias)
-    out.mkdir(parents=True, exist_ok=True)
     (out / "config.toml").write_text(to_toml(config), encoding="utf-8")
     lines = {name: features[name].lines if name in features else fingerprints(rows) for name, rows in splits.items()}
     hashes = {name: content_hash(of_split) for name, of_split in lines.items() if of_split}

@@ -1,6 +1,7 @@
 """`realface train`: labelled pictures in, a run folder with a detector in it out."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -11,8 +12,9 @@ from ..errors import ConfigError, DataError
 from ..evaluation.figures import curves_plot
 from ..networks import build
 from ..networks.base import Network
+from ..paths import write_whole
 from .checkpoint import load_weights
-from .config import Config, read_toml, to_toml
+from .config import Config, make_config, read_toml, to_toml
 from .features import cached_views
 from .finish import finish
 from .fit import Task, fit
@@ -20,6 +22,11 @@ from .processes import place
 from .sources import Source
 from .taught import Taught
 from .twins import Twins
+
+FREE = {"workers", "licence", "max_bpcer", "max_apcer"}
+"""Settings that may change where a run goes on: no weight hangs on them."""
+PICTURES = Path("checkpoints", "data.sha256")
+"""In a run folder, the hash of the pictures it learns from and is judged by."""
 
 
 def train(data: Path, config: Config, run: Path, *, resume: bool = False, detector: bool = True) -> Path | None:
@@ -39,7 +46,8 @@ def train(data: Path, config: Config, run: Path, *, resume: bool = False, detect
         The path of detector.onnx, or, without one, `run`; None if training was interrupted (`resume` goes on with it).
 
     Raises:
-        DataError: the data cannot be trained on, or `run` holds another run.
+        DataError: the data cannot be trained on, or `run` holds another run, or a run of other pictures.
+        ConfigError: `run` holds a run with other settings.
         WeightsError: the network's published weights were not fetched.
     """
     splits = read_splits(data)
@@ -48,11 +56,14 @@ def train(data: Path, config: Config, run: Path, *, resume: bool = False, detect
         labels = {s.label for s in chosen[name]}
         if labels != {0, 1}:
             raise DataError(f"{data}: the {name} split needs pictures of both classes, real and fake")
+    splits["train"] = chosen["train"]  # all that the card is to tell of
     stored, first = run / "config.toml", place()[0] == 0
     if first and stored.exists() and not resume:
         raise DataError(f"{run} holds a run already; add --resume to go on with it, or choose another --out")
-    if stored.exists() and read_toml(stored).get("network") != config.network:
-        raise DataError(f"{run} holds a run of another network; choose another --out")
+    if resume and stored.exists():
+        before = asdict(make_config(read_toml(stored)))
+        if other := [key for key, value in asdict(config).items() if key not in FREE and value != before[key]]:
+            raise ConfigError(f"{run} was begun with other {', '.join(other)}; choose the same, or another --out")
     try:
         run.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -64,6 +75,9 @@ def train(data: Path, config: Config, run: Path, *, resume: bool = False, detect
         load_weights(network, Path(config.start))
     lines = {s: line for rows in splits.values() for s, line in zip(rows, fingerprints(rows), strict=True)}
     hashes = {name: content_hash(lines[s] for s in rows) for name, rows in splits.items() if rows}
+    learned, pictures = content_hash(lines[s] for s in chosen["train"] + chosen["valid"]), run / PICTURES
+    if resume and pictures.exists() and pictures.read_text() != learned:
+        raise DataError(f"{run} was begun with other pictures; choose the same, or another --out")
     task = Task(
         network,
         config,
@@ -71,7 +85,9 @@ def train(data: Path, config: Config, run: Path, *, resume: bool = False, detect
         _source(network, config, chosen["valid"], lines, [1]),
     )
     if first:
-        stored.write_text(to_toml(config), encoding="utf-8")
+        write_whole(stored, to_toml(config).encode())
+        pictures.parent.mkdir(exist_ok=True)
+        write_whole(pictures, learned.encode())
     if not fit(task, run, resume=resume):
         return None
     if first:
