@@ -28,7 +28,7 @@ best: $(VENV)/.test  ## Train `best` again (DATA=… AUTOENCODERS=…), into run
 	$(BIN)/realface networks --fetch efficientnet-lite0
 	$(BIN)/realface data reconstruct $(DATA) --autoencoders $(AUTOENCODERS) --out runs/pairs
 	$(BIN)/realface train $(DATA) $(LICENCE) --no-detector --out runs/whole
-	$(BIN)/realface train $(DATA) --network native --set pairs=runs/pairs --set sources=140k-a,140k-b --set epochs=20 --no-detector --out runs/native
+	$(BIN)/realface train $(DATA) --network native --set pairs=runs/pairs --set sources=140k-a,140k-b --set epochs=8 --no-detector --out runs/native
 	$(BIN)/realface fuse $(DATA) --whole runs/whole --native runs/native --out runs/best
 
 fast: $(VENV)/.test  ## Train `fast` again, taught by runs/best, into runs/fast
