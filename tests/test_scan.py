@@ -33,12 +33,12 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """57 pictures in two folders and a shard, three of which cannot be read, and one with a name that is not UTF-8."""
     root = tmp_path_factory.mktemp("archive")
     for number in range(50):
-        file = root / ("bright" if number % 2 else "dark") / f"{number:02}.png"
-        file.parent.mkdir(exist_ok=True)
+        file = root / "pictures" / ("bright" if number % 2 else "dark") / f"{number:02}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(encoded(grey(255 if number % 2 else number)))
-    (root / "dark" / "broken.jpg").write_bytes(b"not a picture")
-    (root / "dark" / "empty.jpg").touch()
-    (root / "dark" / os.fsdecode(b"\xff.png")).write_bytes(encoded(grey(128)))
+    (root / "pictures" / "dark" / "broken.jpg").write_bytes(b"not a picture")
+    (root / "pictures" / "dark" / "empty.jpg").touch()
+    (root / "pictures" / "dark" / os.fsdecode(b"\xff.png")).write_bytes(encoded(grey(128)))
     shard(
         root / "s.tar", {"in/a.png": encoded(grey(255)), "in/b.png": encoded(grey(0)), "c.png": b"?", "d.json": b"{}"}
     )
@@ -47,7 +47,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def sources(archive: Path) -> list[str]:
-    return [str(archive), str(archive / "s.tar"), str(archive / "gone.jpg")]
+    return [str(archive / name) for name in ("pictures", "s.tar", "gone.jpg")]
 
 
 @pytest.fixture(scope="module")
@@ -250,7 +250,7 @@ def test_the_command_line(begun: Path, sources: list[str], detector_file: Path, 
     assert "57 pictures\n" in out
     assert [line.split() for line in out.splitlines() if line.endswith(("/bright", "s.tar::in", "/dark"))] == [
         ["25", "0", "25", f"{sources[0]}/bright"],
-        ["1", "0", "2", f"{sources[0]}/s.tar::in"],
+        ["1", "0", "2", f"{sources[1]}::in"],
     ]
     found = summary(begun)
     assert found.answers == {"fake": 26, "real": 26, "not_an_image": 2, "empty": 1, "inconclusive": 1, "not_found": 1}
