@@ -14,6 +14,7 @@ import numpy as np
 from . import __version__, draw, images
 from .detector import Detector
 from .errors import DataError
+from .harmless import printable
 from .images import Limits
 from .paths import write_whole
 from .rates import FIGURES, Figures, Rates, cell
@@ -190,7 +191,7 @@ def page_head(title: str, more: str = "") -> str:
 
 def text_of(text: str) -> str:
     """Text from anywhere as HTML; what does not print, or turns the direction of writing, is shown as its escape."""
-    return escape("".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text))
+    return escape(printable(text))
 
 
 def fact_list(facts: dict[str, str]) -> str:

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..harmless import printable
+
 if TYPE_CHECKING:
     from ..trail.trail import Records
 
@@ -30,7 +32,6 @@ def verify(
     Exit status: 0 the chain holds, 1 it does not, 2 it could not be read.
     """
     from ..trail import Trail
-    from ..trail.chain import printable
 
     walk = Trail(url, create=False).verify([hash_.strip().lower() for hash_ in expect or ()], _progress)
     print(f"{walk.records:,} records, and {walk.pruned:,} older ones that were removed")

@@ -54,6 +54,7 @@ class Parts:
     def __init__(self, out: Path, record: dict[str, Any], *, resume: bool, rows: int) -> None:
         self.out, self.folder = out, folder_of(out)
         self._record, self._most = json.dumps(record), rows
+        self.finished = False
         self._waiting: list[pa.Table] = []
         self._again: deque[tuple[Path, int]] = deque()  # the part and the row of each picture that is judged again
         if not resume and (out.exists() or self.folder.exists()):
@@ -72,7 +73,7 @@ class Parts:
                 self.done = self._written - sum(map(_missing, self._parts()))
                 self.finished = out.exists() and not (self._written and _missing(out))
             except BaseException:
-                self._release(remove=not self._parts())
+                self._release()
                 raise
         self._last = time.monotonic()
 
@@ -83,11 +84,12 @@ class Parts:
         try:
             self._write()  # also when interrupted
         finally:
-            self._release(remove=self.finished or not self._parts())
+            self._release()
 
-    def _release(self, *, remove: bool) -> None:
+    def _release(self) -> None:
+        needed = self._parts() and not self.finished  # to go on from
         self._lock.release()
-        if remove:
+        if not needed:
             shutil.rmtree(self.folder, ignore_errors=True)
 
     @contextmanager

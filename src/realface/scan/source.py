@@ -8,6 +8,7 @@ import tarfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
+from itertools import takewhile
 from typing import Any
 
 import fsspec
@@ -161,7 +162,7 @@ def _remote(url: str) -> Iterator[Entry]:
     system, path = _open_url(url)
     try:
         if _is_glob(system, path):
-            fixed = path[: re.search(r"[*?[]", path).start()].rpartition("/")[0]  # type: ignore[union-attr]
+            fixed = "/".join(takewhile(lambda part: not glob.has_magic(part), path.split("/")))
             infos = _walk(system, fixed or system.root_marker, path)
         else:
             bare = path.partition("?")[0] if _is_http(system) else path

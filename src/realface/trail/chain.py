@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from typing import Any
 
+from ..harmless import printable
+
 START = "0" * 64
 """What the first record follows."""
 PRUNED = "pruned"
@@ -114,8 +116,3 @@ class Walk:
         self.count += 1
         if self.count <= MAX_PROBLEMS:
             self.problems.append(said)
-
-
-def printable(text: str) -> str:
-    """A text without what could drive a terminal: that is written as its escape."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

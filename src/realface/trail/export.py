@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import MissingExtra, TrailError
-from ..spreadsheet import harmless
+from ..harmless import cell
 from .chain import NAMES
 from .trail import Records, Track, Trail, untracked
 
@@ -71,7 +71,7 @@ def _csv(path: Path, rows: Records) -> None:
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
         for row in rows:
-            writer.writerow([harmless(row[name]) for name in COLUMNS])
+            writer.writerow([cell(row[name]) for name in COLUMNS])
 
 
 def _parquet(path: Path, rows: Records) -> None:

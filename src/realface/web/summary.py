@@ -5,8 +5,8 @@ import io
 from collections.abc import Sequence
 from html import escape
 
+from ..harmless import cell
 from ..results import Verdict
-from ..spreadsheet import harmless
 from ..words import WORDS, highest, kind, percents
 
 COLUMNS = ("file", "sha256", "verdict", "faces", "probability_fake", "error")
@@ -37,5 +37,5 @@ def to_csv(verdicts: Sequence[Verdict]) -> bytes:
         probability = "" if fake is None else f"{fake:.6f}"
         error = verdict.error.message if verdict.error else ""
         row = (verdict.path or "", verdict.sha256 or "", kind(verdict), len(verdict.faces), probability, error)
-        writer.writerow([harmless(cell) for cell in row])
+        writer.writerow([cell(value) for value in row])
     return text.getvalue().encode("utf-8-sig", "backslashreplace")
