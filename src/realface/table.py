@@ -1,5 +1,6 @@
 """The table of `realface check`: one line for each face, and for each picture that has none."""
 
+from .harmless import printable
 from .results import REASONS, Face, Verdict
 from .words import percents
 
@@ -8,7 +9,7 @@ HEAD = f"{'verdict':<13} {'real':>7} {'fake':>7}  picture"
 
 def rows(verdict: Verdict) -> str:
     """The lines of one picture; a name cannot drive the terminal it is printed on."""
-    name = "".join(c if c.isprintable() else "?" for c in verdict.path or "")
+    name = printable(verdict.path or "")
     if verdict.error:
         return _row("error", None, f"{name}: {verdict.error.message}")
     lines = [] if verdict.faces else [_row("no face", None, f"{name}: no face was found")]

@@ -10,6 +10,7 @@ import typer
 
 from ..detector import bundled
 from ..errors import DataError, MissingExtra
+from ..harmless import printable
 
 DetectorOption = Annotated[
     str, typer.Option(help=f"A detector file, or one that comes with realface: {', '.join(bundled())}.")
@@ -17,8 +18,7 @@ DetectorOption = Annotated[
 
 
 def fail(message: str, status: int) -> NoReturn:
-    said = "".join(c if c.isprintable() else "?" for c in " ".join(message.splitlines()))  # names can drive terminals
-    print(f"realface: {said}", file=sys.stderr)
+    print(f"realface: {printable(' '.join(message.splitlines()))}", file=sys.stderr)
     raise SystemExit(status)
 
 

@@ -16,6 +16,7 @@ from pyarrow import parquet
 
 from .. import __version__
 from ..errors import DataError, ImageError, Unreadable
+from ..harmless import printable
 from .facts import Facts, read_all
 from .importing_archives import download, is_zip, unpack_zip
 from .importing_parquet import shards, unpack_parquet
@@ -82,7 +83,7 @@ class Imported:
             lines.append(_line(("all", name), there[0], there[1], published or None))
         lines += ["", *self.problems, *(f"note: {text}" for text in self.notes)]
         lines += [f"{self.known.name if self.known else 'your pictures'}: {self.verdict}", f"manifest: {self.out}"]
-        return "".join(c if c.isprintable() or c == "\n" else "?" for c in "\n".join(lines))
+        return printable("\n".join(lines), kept="\n")
 
 
 def import_data(source: str, out: Path, *, copy_to: Path | None = None, expect: str = "") -> Imported:

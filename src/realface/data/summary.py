@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from itertools import groupby
 from textwrap import fill
 
+from ..harmless import printable
 from .audit import Audit, Group, some
 from .layouts import NAMES, SPLITS
 from .shortcuts import FINE
@@ -20,7 +21,7 @@ def summary(audit: Audit) -> str:
     parts += [_listed("Problems", audit.problems), _listed("To know", audit.notes)]
     text = "\n\n".join(part for part in parts if part)
     text += "" if audit.problems else "\n\nNo problems found."
-    return "".join(c if c.isprintable() or c == "\n" else "?" for c in text)
+    return printable(text, kept="\n")
 
 
 def _balance(audit: Audit) -> str:

@@ -17,6 +17,7 @@ from typing import Any
 
 from ..card import Thresholds
 from ..errors import ConfigError, DetectorError
+from ..harmless import printable
 from ..results import DetectorId
 
 BATCH = 32
@@ -50,8 +51,7 @@ class Command:
     def id(self) -> DetectorId:
         """Named after the command; it is known by its text alone, so change that when the program changes."""
         program, *rest = (word for word in shlex.split(self.text) if word != PLACE)
-        name = " ".join([os.path.basename(program), *rest])
-        name = "".join(c if c.isprintable() else "?" for c in name)
+        name = printable(" ".join([os.path.basename(program), *rest]))
         return DetectorId(name[:60], "", hashlib.sha256(self.text.encode(errors="surrogateescape")).hexdigest())
 
     def ask(self, paths: Sequence[str]) -> Iterator[dict[str, Any]]:

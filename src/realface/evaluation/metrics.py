@@ -23,6 +23,7 @@ from sklearn.metrics import (
 )
 
 from ..card import SIZE_GROUPS, Policy, Thresholds, size_group
+from ..harmless import printable
 from ..rates import wilson
 from .bootstrap import HALF, bins, crossing, drawings, interval, scatter
 from .rows import CODES
@@ -265,8 +266,7 @@ def table(groups: dict[str, Figures], what: str = "source") -> str:
     heads = [what, "real", "fake", *(metric.column for metric in shown.values())]
     lines = [f"| {' | '.join(heads)} |", "|---|" + "--:|" * (len(heads) - 1)]
     for name, row in groups.items():
-        safe = "".join(c if c.isprintable() else "?" for c in name)  # names come from anywhere, and go to terminals
-        cells = [safe, str(row["real"]), str(row["fake"])]
+        cells = [printable(name), str(row["real"]), str(row["fake"])]
         for key, metric in shown.items():
             ends = row.get("intervals", {}).get(key) if metric.share else None
             within = f" ({100 * ends[0]:.1f} to {100 * ends[1]:.1f}){' †' * too_few(ends)}" if ends else ""

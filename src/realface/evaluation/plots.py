@@ -13,6 +13,7 @@ from scipy.stats import norm
 from sklearn.metrics import roc_curve
 
 from ..card import Thresholds
+from ..harmless import printable
 from .bootstrap import BINS, bins
 from .rows import Answers
 
@@ -115,7 +116,7 @@ def _axes(x: str, y: str, size: tuple[float, float] = (4.4, 4.0)) -> Axes:
 
 
 def _named(number: int, name: str) -> str:
-    name = "".join(c if c.isprintable() else "?" for c in name)
+    name = printable(name)
     short = name if len(name) <= 30 else name[:29] + "…"
     return f"{number + 1}. {short}".replace("$", r"\$")  # dollars begin a formula, and a leading _ would hide it
 

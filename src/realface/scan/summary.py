@@ -8,6 +8,7 @@ import pyarrow as pa
 from pyarrow import dataset
 
 from ..errors import ScanError
+from ..harmless import printable
 from .parts import folder_of
 
 _ALL = """
@@ -55,8 +56,7 @@ class Summary:
         if self.folders:
             lines += ["", f"{'fake':>12} {'inconclusive':>12} {'pictures':>12}  folder"]
         for f in self.folders[:top]:
-            name = "".join(c if c.isprintable() else "?" for c in f.path or ".")  # it cannot drive the terminal
-            lines.append(f"{f.fake:>12,} {f.inconclusive:>12,} {f.pictures:>12,}  {name}")
+            lines.append(f"{f.fake:>12,} {f.inconclusive:>12,} {f.pictures:>12,}  {printable(f.path or '.')}")
         if len(self.folders) > top:
             lines.append(f"and {len(self.folders) - top:,} more folders; --top shows more")
         return "\n".join(lines)
