@@ -151,9 +151,10 @@ def test_the_facts_of_the_json_are_told(judge: Detector, tmp_path: Path) -> None
     assert "Stability: the verdict holds" in page.text
     assert judge.card.rule() in page.text
     assert (
-        "Of 812 real and 600 fake test faces of under 128 px, 0.9 % of the real were called fake, 2.0 % of the fake"
-        in (page.text)
+        "Of 812 real and 600 fake test faces of under 128 px, 0.9 % of the real were called fake (95 % interval 0.4 to "
+        "1.8 %), 2.0 % of the fake" in page.text
     )
+    assert "0.9 %0.4 to 1.8" in page.text
     assert len(page.all("figure", "heat")) == 1
 
 
@@ -241,11 +242,24 @@ def test_odd_figures_are_left_out_one_by_one() -> None:
     table = {"under 128 px": row, "512 px and more": FIGURES, "no such size": FIGURES, "all": row}
     judge = Detector(brightness_detector(metrics={"test": {f"{i}": row for i in range(999)}, "test_by_size": table}))
     rates = Rates(judge.card)
-    assert rates.sentence(127) == "Of 812 real and 600 fake test faces of under 128 px, 3.0 % got no answer."
+    assert rates.sentence(127) == (
+        "Of 812 real and 600 fake test faces of under 128 px, 3.0 % got no answer (95 % interval 2.2 to 4.0 %)."
+    )
     assert rates.sentence(128).endswith("was not measured.")
     assert list(rates.by_size) == ["under 128 px", "512 px and more"]
     assert len(rates.by_source) == MAX_ROWS
     assert "nan" not in reported(judge, (verdict(judge, face()), None)).text
+
+
+def test_rates_of_a_few_faces_say_so() -> None:
+    row = FIGURES | {"real": 2, "fake": 0, "bpcer": 0.0, "apcer": 0.0, "inconclusive": 0.5}
+    judge = Detector(brightness_detector(metrics={"test_by_size": {"under 128 px": row}}))
+    assert Rates(judge.card).sentence(64) == (
+        "Of 2 real and 0 fake test faces of under 128 px, 0.0 % of the real were called fake (95 % interval 0.0 to "
+        "65.8 %): too few samples to say, 0.0 % of the fake called real: too few samples to say, 50.0 % got no answer "
+        "(95 % interval 9.5 to 90.5 %): too few samples to say."
+    )
+    assert "0.0 %†0.0 to 65.8" in reported(judge, (verdict(judge, face()), None)).text
 
 
 def test_without_figures_for_a_size_those_of_all_are_told() -> None:

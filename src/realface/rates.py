@@ -1,6 +1,7 @@
 """How often a detector is wrong, as its file says: anybody can write one, so only what can be a rate is taken."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from .card import SIZE_GROUPS, Card, size_group
@@ -16,6 +17,8 @@ FIGURES = {
 }
 """What is measured of each group of faces, and how it is headed; see `realface.evaluation.metrics`."""
 MAX_ROWS = 100
+TOO_WIDE = 0.2
+TOO_FEW = "too few samples to say"
 _SAID = {"bpcer": "of the real were called fake", "apcer": "of the fake called real", "inconclusive": "got no answer"}
 
 Figures = dict[str, float | None]
@@ -42,9 +45,28 @@ class Rates:
             row, which = self.by_source.get("all"), "of all sizes (of this size alone nothing was measured)"
         if row is None:
             return "How often this detector is wrong on such faces was not measured."
-        told = [f"{cell(key, row[key])} {words}" for key, words in _SAID.items() if row[key] is not None]
+        told = [_rate(key, row, words) for key, words in _SAID.items() if row[key] is not None]
         counts = f"{cell('real', row['real'])} real and {cell('fake', row['fake'])} fake"
         return f"Of {counts} test faces {which}, {', '.join(told) or 'no rates are known'}."
+
+
+def interval(figure: str, row: Figures) -> tuple[float, float] | None:
+    """`wilson`'s of one of the rates in a row, which has its value and the counts; None of other figures."""
+    real, fake = row["real"] or 0, row["fake"] or 0
+    total = {"bpcer": real, "apcer": fake, "accuracy": real + fake, "inconclusive": real + fake}.get(figure, 0)
+    value = row[figure]
+    return None if value is None else wilson(round(value * total), round(total))
+
+
+def too_few(ends: Sequence[float] | None) -> bool:
+    """Whether the interval of a rate is so wide (over 20 points) that the rate says little."""
+    return ends is None or ends[1] - ends[0] > TOO_WIDE
+
+
+def _rate(figure: str, row: Figures, words: str) -> str:
+    ends = interval(figure, row)
+    within = f" (95 % interval {100 * ends[0]:.1f} to {100 * ends[1]:.1f} %)" if ends else ""
+    return f"{cell(figure, row[figure])} {words}{within}{f': {TOO_FEW}' * too_few(ends)}"
 
 
 def cell(figure: str, value: float | None) -> str:

@@ -17,7 +17,7 @@ from .errors import DataError
 from .harmless import printable
 from .images import Limits
 from .paths import write_whole
-from .rates import FIGURES, Figures, Rates, cell
+from .rates import FIGURES, TOO_FEW, Figures, Rates, cell, interval, too_few
 from .results import REASONS, Face, Provenance, Verdict
 from .words import HEATMAP, NO_FACE, SEVERAL, SHAPES, STABILITY, UNJUDGED, WORDS, highest, kind, percents
 
@@ -154,7 +154,8 @@ class Report:
         )
         measured = (
             "<p>On labelled pictures set aside for testing, by the thresholds above; faces that could not be judged "
-            f"are among the inconclusive. The figures are those that the detector's file gives of itself.</p>{tables}"
+            "are among the inconclusive. Below a rate stands its 95 % interval, as if the pictures were independent. "
+            f"The figures are those that the detector's file gives of itself.</p>{tables}"
             if tables
             else "<p>The detector's file gives no error rates: nothing was measured, or it is not told.</p>"
         )
@@ -298,8 +299,18 @@ def figure_table(caption: str, heads: Sequence[str], rows: Mapping[str, Sequence
 
 
 def _rates_table(caption: str, rows: dict[str, Figures]) -> str:
-    cells = {name: [cell(*item) for item in row.items()] for name, row in rows.items()}
-    return figure_table(caption, ["", *FIGURES.values()], cells) if rows else ""
+    cells = {name: [_rate_cell(figure, row) for figure in FIGURES] for name, row in rows.items()}
+    return figure_table(f"{caption} († {TOO_FEW})", ["", *FIGURES.values()], cells) if rows else ""
+
+
+def _rate_cell(figure: str, row: Figures) -> str:
+    ends = interval(figure, row)
+    within = (
+        f'{"†" * too_few(ends)}<div class="quiet">{100 * ends[0]:.1f} to {100 * ends[1]:.1f}</div>'
+        if ends
+        else ""
+    )
+    return cell(figure, row[figure]) + within
 
 
 _LEGEND = (

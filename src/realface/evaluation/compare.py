@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from ..errors import DataError
+from ..rates import TOO_FEW
 from . import rows as kept_rows
 from .bootstrap import POINT, interval
-from .metrics import METRICS, TOO_FEW, Metric, drawn, of_answers, operating_points
+from .metrics import METRICS, Metric, drawn, of_answers, operating_points
 from .rows import Row
 
 RESULT = "evaluation.json"

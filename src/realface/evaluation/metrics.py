@@ -24,14 +24,12 @@ from sklearn.metrics import (
 
 from ..card import SIZE_GROUPS, Policy, Thresholds, size_group
 from ..harmless import printable
-from ..rates import wilson
+from ..rates import TOO_FEW, TOO_WIDE, too_few, wilson
 from .bootstrap import HALF, bins, crossing, drawings, interval, scatter
 from .rows import CODES
 from .scores import Scores
 
 BPCERS = (0.1, 0.05, 0.01, 0.005, 0.001)
-TOO_WIDE = 0.2
-TOO_FEW = "too few samples to say"
 Figures = dict[str, Any]
 
 
@@ -250,11 +248,6 @@ def by_size(scores: Scores, fake: np.ndarray, thresholds: Thresholds) -> dict[st
 def in_order(groups: dict[str, Figures], names: Sequence[str]) -> dict[str, Figures]:
     """The groups in the order of `names`."""
     return {name: groups[name] for name in names if name in groups}
-
-
-def too_few(ends: Sequence[float] | None) -> bool:
-    """Whether the interval of a rate is so wide (over 20 points) that the rate says little."""
-    return ends is None or ends[1] - ends[0] > TOO_WIDE
 
 
 def table(groups: dict[str, Figures], what: str = "source") -> str:

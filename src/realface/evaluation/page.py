@@ -12,13 +12,13 @@ from ..card import Policy, Thresholds
 from ..data.crops import read_face
 from ..errors import ImageError
 from ..faces import FRAMINGS, resample
-from ..rates import wilson
+from ..rates import TOO_FEW, too_few, wilson
 from ..report import fact_list, figure_table, page_head, text_of
 from . import plots
 from .compare import row_text
 from .evaluate import Evaluation
 from .grid import grid_rows
-from .metrics import METRICS, TOO_FEW, Figures, number, promises, too_few
+from .metrics import METRICS, Figures, number, promises
 from .rows import Answers, answers
 
 SHOWN = 12
