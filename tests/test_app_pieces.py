@@ -52,6 +52,12 @@ def test_a_name_no_encoding_can_print_gets_into_the_csv() -> None:
     assert rows([answered("caf\udce9.jpg", "real", face(0.1, "real"))])[1][0] == r"caf\udce9.jpg"
 
 
+def test_a_name_cannot_turn_the_direction_of_writing() -> None:
+    verdict = answered("a\u202egnp.exe", "real", face(0.1, "real"))
+    assert r"a\u202egnp.exe" in summary.table([verdict])
+    assert r"a\u202egnp.exe" in card(verdict)
+
+
 def test_the_table_shows_every_file_and_why_it_failed() -> None:
     table = summary.table([TWO, FAILED, NO_FACE])
     assert '<th scope="row">two.png</th><td>FAKE</td><td>3</td><td>93.0 %</td>' in table

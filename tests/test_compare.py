@@ -15,7 +15,7 @@ from realface.evaluation.compare import FIGURES, comparison_table, differences, 
 from realface.evaluation.evaluate import summary
 from realface.evaluation.metrics import METRICS, Metric, table
 from realface.evaluation.page import page
-from realface.evaluation.rows import FILE, Row
+from realface.evaluation.rows import FILE, Row, write
 
 
 def rows_of(labels: np.ndarray, fake: np.ndarray, detector: str) -> list[Row]:
@@ -43,7 +43,7 @@ def test_a_better_detector_is_said_to_be_better(scores: tuple[np.ndarray, ...]) 
     got = differences(rows_of(labels, first, "a"), rows_of(labels, second, "b"))
     assert (got["pictures"], got["left_out"], list(got["figures"])) == (600, 0, list(FIGURES))
     back = differences(rows_of(labels, second, "b"), rows_of(labels, first, "a"))
-    for name in ("auc", "ap", "eer", "accuracy", "apcer_at", "brier"):
+    for name in ("auc", "ap", "eer", "accuracy", "apcer_at_0.01", "brier"):
         row, reverse = got["figures"][name], back["figures"][name]
         assert row["says"] == "better", name
         assert reverse["says"] == "worse", name
@@ -107,7 +107,7 @@ def test_only_what_both_answered_counts(scores: tuple[np.ndarray, ...]) -> None:
     assert (got["pictures"], got["left_out"]) == (594, 6)
     one_class = differences(rows_of(labels, first, "a")[:100], rows_of(labels, second, "b")[:100])
     assert {"accuracy", "bpcer", "inconclusive", "brier"} <= one_class["figures"].keys()
-    assert not {"auc", "ap", "eer", "apcer", "apcer_at", "ece"} & one_class["figures"].keys()
+    assert not {"auc", "ap", "eer", "apcer", "apcer_at_0.01", "ece"} & one_class["figures"].keys()
     nothing = differences(rows_of(labels, first, "a")[:5], rows_of(labels, second, "b")[5:])
     assert (nothing["pictures"], nothing["figures"]) == (0, {})
 
@@ -135,6 +135,9 @@ def test_two_evaluations_from_the_command_line(run, tmp_path: Path) -> None:
     assert [len(part) for part in load([a, b, a])[:2]] == [2, 2]
     with pytest.raises(DataError, match="two detectors or more"):
         load([a, a])
+    wrong = tmp_path / "wrong"  # what fails leaves nothing that stands in the way
+    assert run("compare", a, "--out", wrong)[0] == 2
+    assert run("compare", a, b, "--out", wrong)[0] == 0
     status, _, err = run("compare", a, b, "--out", a)
     assert (status, "choose another --out" in err) == (2, True)
     status, _, err = run("evaluate", data, "--detector", detectors[0], "--detector", detectors[1], "--out", both)
@@ -148,11 +151,20 @@ def test_two_evaluations_from_the_command_line(run, tmp_path: Path) -> None:
 
 
 WHO = {"name": "a", "version": "1", "sha256": "d"}
-THRESHOLDS = json.dumps({"detectors": [{"detector": WHO, "thresholds": {"real_below": "x"}}]})
+
+
+def described(real_below: object = 0.2, name: str = "a") -> str:
+    thresholds = {"real_below": real_below, "fake_from": 0.8, "novel_from": None}
+    known = {"detector": WHO | {"name": name}, "thresholds": thresholds, "policy": None, "seconds": None}
+    return json.dumps({"detectors": [known, known | {"detector": WHO | {"sha256": "e"}}]})
 
 
 @pytest.mark.parametrize(
-    "stored", ["[]", "{}", '{"detectors": [{"detector": {}}]}', "{", THRESHOLDS, '{"detectors": 3}']
+    "stored",
+    [
+        *("[]", "{}", '{"detectors": [{"detector": {}}]}', "{", '{"detectors": 3}'),
+        *(described("x"), described(None), described(10**400)),
+    ],
 )
 def test_a_folder_that_holds_something_else(tmp_path: Path, stored: str) -> None:
     (tmp_path / FILE).write_text("")
@@ -161,3 +173,10 @@ def test_a_folder_that_holds_something_else(tmp_path: Path, stored: str) -> None
     (tmp_path / "evaluation.json").write_text(stored)
     with pytest.raises(DataError, match="is damaged, or of another version"):
         load([tmp_path])
+
+
+def test_a_folder_of_others_cannot_drive_the_terminal(tmp_path: Path) -> None:
+    write(tmp_path / FILE, [row for who in "de" for row in rows_of(np.array([0, 1]), np.array([0.1, 0.9]), who)])
+    (tmp_path / "evaluation.json").write_text(described(name="evil\x1b[2J\n"))
+    (first, _), *_ = load([tmp_path])
+    assert first["detector"]["name"] == r"evil\x1b[2J\n"

@@ -15,7 +15,10 @@ from realface.errors import DataError
 from realface.evaluation import evaluate as evaluating
 from realface.evaluation import rows
 from realface.evaluation.evaluate import Evaluation, evaluate
+from realface.evaluation.origin import origin
 from realface.evaluation.page import mistakes, page
+from realface.evaluation.plots import curves
+from realface.evaluation.rows import answers
 from realface.evaluation.scores import Seen
 
 HOSTILE = '<script>alert("$x$")</script>&\u202e'
@@ -133,6 +136,41 @@ def test_the_report_is_one_file_that_runs_nothing(data: Path, detector: Detector
     assert "too few samples to say" in html
     assert "APCER at BPCER 0.1 %" in html
     assert "APNRR" in html
+
+
+def test_a_detector_without_points_leaves_its_column_empty(data: Path, detector: Detector) -> None:
+    """One that answers a single class has none; what the next one has does not slip into its place."""
+    done = evaluate([detector], data, "test")
+    (known,) = done.result["detectors"]
+    done.result["detectors"] = [known | {"name": "a", "operating_points": []}, known | {"name": "b"}]
+    row = page(Evaluation(done.result, done.rows * 2), {}).partition("APCER at BPCER 1 %</th>")[2].partition("</tr>")[0]
+    assert row.startswith("<td>-</td><td><b>")
+
+
+def test_curves_of_one_class_are_drawn_without_a_warning(data: Path, detector: Detector) -> None:
+    done = evaluate([detector], data, "test")
+    reals = [row for row in done.rows[0] if row.label == 0]
+    assert all("<svg" in drawn for drawn in curves({"a": answers(reals)}))
+
+
+def test_one_in_so_many_is_taken_of_each_class(tmp_path: Path, detector: Detector) -> None:
+    lines = [f"{i:03}_{label}.png,{label},s,test" for i in range(5) for label in ("fake", "real")]
+    (tmp_path / "manifest.csv").write_text("\n".join(["path,label,source,split", *lines]))
+    for i, line in enumerate(lines):
+        (tmp_path / line.partition(",")[0]).write_bytes(encoded(grey(9 * i)))
+    row = evaluate([detector], tmp_path, "test", every=2).result["detectors"][0]["figures"]["all"]
+    assert (row["real"], row["fake"]) == (3, 3)
+
+
+@pytest.mark.parametrize("git", [None, "exit 128"])
+def test_figures_are_told_where_git_is_not_willing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, git: str) -> None:
+    """It refuses folders of other users, as in a container."""
+    if git:
+        (tmp_path / "git").write_text(f"#!/bin/sh\n{git}\n")
+        (tmp_path / "git").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert "commit" not in origin()
+    assert "realface" in origin()["versions"]
 
 
 def test_the_most_confident_mistakes_come_first(rng: np.random.Generator) -> None:

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.optimize import brentq
+from scipy.stats import norm
 from sklearn import metrics as sk
 
 from realface.evaluation import metrics
@@ -71,7 +72,7 @@ def test_figures_are_those_of_scikit_learn(rows: list[tuple[int, float, int]]) -
     assert (once["auc"] is None) == ("f1_real" not in found) == ("ece" not in found) == (reported["ece"] is None)
     if "ece" in found:
         assert reported["ece"] == pytest.approx(found["ece"][0], abs=1e-9)
-        assert metrics.operating_points(labels, fake)[2]["apcer"] == pytest.approx(found["apcer_at"][0], abs=1e-9)
+        assert metrics.operating_points(labels, fake)[2]["apcer"] == pytest.approx(found["apcer_at_0.01"][0], abs=1e-9)
 
 
 @quick
@@ -100,6 +101,17 @@ def test_so_many_real_faces_are_needed_to_speak_of_a_bpcer(reals: int, at: float
     points = {p["at"]: p for p in metrics.operating_points(labels, labels.astype(float))}
     assert points[at]["enough"] == enough
     assert ((wilson(0, reals) or (0, 1))[1] <= at) == enough
+
+
+def test_the_interval_of_an_apcer_knows_that_the_threshold_is_set_on_the_same_faces() -> None:
+    """It holds the true value, 0.25, nearly as often as it says; Wilson's does so half of the time."""
+    held = 0
+    for seed in range(40):
+        labels = np.repeat([0, 1], 300)
+        fake = norm.cdf(np.random.default_rng(seed).normal(3 * labels - 1.5, 1))
+        low, high = metrics.operating_points(labels, fake)[2]["interval"]
+        held += low <= norm.cdf(norm.ppf(0.99) - 3) <= high
+    assert held >= 32
 
 
 def test_the_figures_of_known_scores() -> None:
@@ -144,7 +156,6 @@ def test_a_drawing_has_as_many_of_each_class_as_there_are() -> None:
     assert (drawn[:, labels == 1].sum(1) == 3).all()
     assert (drawn[:, labels == 0].sum(1) == 2).all()
     assert np.array_equal(drawn, np.concatenate(list(drawings(labels))))
-    assert not np.array_equal(drawn, np.concatenate(list(drawings(labels, seed=1))))
     assert drawn.mean(0) == pytest.approx([1] * 5, abs=0.15)
 
 
@@ -176,5 +187,7 @@ def test_a_rate_of_few_pictures_is_marked() -> None:
     assert cells["real called fake (BPCER)"] == "0.0% (0.0 to 1.0)"
     assert cells["fake called real (APCER)"] == f"0.0% (0.0 to {100 - 100 * (wilson(4, 4) or (0, 0))[0]:.1f}) †"
     assert cells["inconclusive"] == "0.0% (0.0 to 0.9)"
-    assert told[3:] == ["", "† too few samples to say: the interval spans over 20 points."]
-    assert "†" not in metrics.table({"all": metrics.of_answers(labels[:400], labels[:400] * 0.9, labels[:400])})
+    assert cells["AUC"] == "1.0000 †"  # it is so in every drawing
+    assert told[3:] == ["", "† too few samples to say: the interval spans over 20 points, or no drawing differs."]
+    reals = metrics.of_answers(labels[:400], np.linspace(0, 0.4, 400), labels[:400])
+    assert "†" not in metrics.table({"all": reals})

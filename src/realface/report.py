@@ -305,11 +305,7 @@ def _rates_table(caption: str, rows: dict[str, Figures]) -> str:
 
 def _rate_cell(figure: str, row: Figures) -> str:
     ends = interval(figure, row)
-    within = (
-        f'{"†" * too_few(ends)}<div class="quiet">{100 * ends[0]:.1f} to {100 * ends[1]:.1f}</div>'
-        if ends
-        else ""
-    )
+    within = f'{"†" * too_few(ends)}<div class="quiet">{100 * ends[0]:.1f} to {100 * ends[1]:.1f}</div>' if ends else ""
     return cell(figure, row[figure]) + within
 
 

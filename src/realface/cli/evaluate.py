@@ -71,11 +71,12 @@ def compare(
     """Set detectors side by side on the pictures that all of them judged, with the differences and their intervals."""
     need_training()
     from ..evaluation.compare import load
-    from ..evaluation.evaluate import store_in, summary
+    from ..evaluation.evaluate import summary
+    from ..evaluation.rows import FILE
 
     described, rows, left_out = load(evaluations)
-    if out:
-        store_in(out, resume=False)  # never the folder of one that is compared
+    if out and (out / FILE).exists():  # it may be one of those that are compared
+        raise DataError(f"{out} holds an evaluation already; choose another --out")
     done = summary(described, rows, {"left_out": left_out})
     note = f"{left_out:,} more were not judged by all" if left_out else "all of the evaluations"
     _tell(done, out, {"Evaluations": ", ".join(map(str, evaluations)), "Compared": f"pictures in common; {note}"})
@@ -84,6 +85,7 @@ def compare(
 def _tell(done: "Evaluation", out: Path | None, facts: dict[str, str]) -> None:
     """Print the figures and, where there is a folder for them, write them there, for machines and for people."""
     from ..evaluation.compare import RESULT, comparison_table
+    from ..evaluation.evaluate import LOST
     from ..evaluation.grid import grid_table
     from ..evaluation.metrics import promises, table
     from ..evaluation.page import page
@@ -97,7 +99,7 @@ def _tell(done: "Evaluation", out: Path | None, facts: dict[str, str]) -> None:
             print(f"\n{promises(known['figures']['all'], Policy(**known['policy']))}")
         if "grid" in known:
             print(f"\n{grid_table(known['grid'])}")
-        for key, words in (("unreadable", "could not be read"), ("missing", "got no usable answer")):
+        for key, words in LOST.items():
             if known[key]:
                 print(f"{len(known[key])} pictures {words}, the first is {known[key][0]!r}", file=sys.stderr)
         print()

@@ -8,14 +8,16 @@ from typing import Any
 import numpy as np
 
 from ..errors import DataError
+from ..harmless import printable
 from ..rates import TOO_FEW
 from . import rows as kept_rows
-from .bootstrap import POINT, interval
+from .bootstrap import at_bpcer, interval
 from .metrics import METRICS, Metric, drawn, of_answers, operating_points
 from .rows import Row
 
 RESULT = "evaluation.json"
-FIGURES = METRICS | {"apcer_at": Metric(f"APCER at BPCER {100 * POINT:g} %")}
+POINT = 0.01
+FIGURES = METRICS | {at_bpcer(POINT): Metric(f"APCER at BPCER {100 * POINT:g} %")}
 
 
 def differences(first: Sequence[Row], other: Sequence[Row]) -> dict[str, Any]:
@@ -38,8 +40,8 @@ def differences(first: Sequence[Row], other: Sequence[Row]) -> dict[str, Any]:
     values, spread = [], []
     for rows in (of_first, of_other):
         got = kept_rows.answers([rows[key] for key in both])
-        points = {f"{point['at']:g}": point["apcer"] for point in operating_points(labels, got.fake)}
-        values.append(of_answers(labels, got.fake, got.called) | {"apcer_at": points.get(f"{POINT:g}")})
+        points = {at_bpcer(POINT): None} | {at_bpcer(p["at"]): p["apcer"] for p in operating_points(labels, got.fake)}
+        values.append(of_answers(labels, got.fake, got.called) | points)
         spread.append(drawn(labels, got.fake, got.called))
     for name, metric in FIGURES.items():
         if name in spread[0] and None not in (values[0][name], values[1][name]):
@@ -91,14 +93,14 @@ def load(folders: Sequence[Path]) -> tuple[list[dict[str, Any]], list[list[Row]]
         try:
             stored = json.loads((folder / RESULT).read_text(encoding="utf-8"))
             for known in stored["detectors"]:
-                who = {key: str(known["detector"][key]) for key in ("name", "version", "sha256")}
+                who = {key: printable(str(known["detector"][key])) for key in ("name", "version", "sha256")}
                 if any(who["sha256"] == other["detector"]["sha256"] for other in described):
                     continue  # the same in two evaluations is compared with the others once
                 described.append({"detector": who} | _checked(known))
                 told.append([row for row in rows if row.detector == who["sha256"]])
         except OSError:
             raise DataError(f"{folder} holds no finished evaluation; `realface evaluate … --out` makes one") from None
-        except (ValueError, TypeError, KeyError, RecursionError):
+        except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
             raise DataError(f"{folder / RESULT} is damaged, or of another version") from None
     if len(told) < 2:
         raise DataError("comparing takes two detectors or more: name the folders of two evaluations")
@@ -120,5 +122,11 @@ def _checked(known: dict[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, keys in kinds.items():
         values = None if known[name] is None else {key: known[name][key] for key in keys}
-        found[name] = values and {key: str(v) if key == "split" else v and float(v) for key, v in values.items()}
+        found[name] = values and {key: _number(key, value) for key, value in values.items()}
     return found
+
+
+def _number(key: str, value: Any) -> float | str | None:
+    if value is None and key in ("novel_from", "p50", "p95"):  # not measured
+        return None
+    return printable(str(value)) if key == "split" else float(value)

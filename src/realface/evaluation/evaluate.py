@@ -2,6 +2,7 @@
 
 import hashlib
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,8 @@ from .scores import look
 Judge = Detector | Command
 TIMED = 32
 """Pictures over which the time of one is measured."""
+LOST = {"unreadable": "could not be read", "faceless": "show no face", "missing": "got no usable answer"}
+"""Why pictures have no answer, see `measured`, and how that is told."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,7 @@ def evaluate(
         data: a data set in one of the layouts of `realface.data`.
         split: train, valid, test or all.
         sources: only pictures of these; none given, of all.
-        every: only one in so many of the pictures, by their order; what is left is as mixed as the whole.
+        every: only one in so many of the pictures of each class of a source, by their order.
         grid: judge every face in each cell of the laundering grid too; commands judge pictures only as they are.
         out: a folder that keeps each score as soon as it is known.
         resume: take what `out` has, and find out only the rest.
@@ -77,7 +80,7 @@ def evaluate(
     ids = [judge.id.sha256 for judge in judges]
     if len(set(ids)) < len(ids):
         raise DataError("the same detector is named twice")
-    samples = choose(data, split, sources)[::every]
+    samples = _thinned(choose(data, split, sources), every)
     store = store_in(out, resume) if out else None
     lines = fingerprints(track(samples, "reading"))
     pictures = [
@@ -132,6 +135,18 @@ def choose(data: Path, split: str, sources: Sequence[str]) -> list[Sample]:
             names = ", ".join(sorted(known - {""})) or "none that has a name"
             raise DataError(f"there is no source {source!r} in the {split} split; there are: {names}")
     return [s for s in samples if not sources or s.source in sources]
+
+
+def _thinned(samples: Sequence[Sample], every: int) -> list[Sample]:
+    """One in so many of each class of a source: of a folder with pairs, one in two of all could be all of one class."""
+    seen: Counter[tuple[str, int]] = Counter()
+    kept = []
+    for sample in samples:
+        group = (sample.source, sample.label)
+        if seen[group] % every == 0:
+            kept.append(sample)
+        seen[group] += 1
+    return kept
 
 
 def store_in(out: Path, resume: bool) -> Path:
@@ -190,7 +205,7 @@ def measured(rows: Sequence[Row]) -> dict[str, Any]:
     if not got.rows:
         raise DataError("none of the pictures could be read and judged")
     three = got.labels, got.fake, got.called
-    made = in_order(grouped(*three, got.generators), sorted(set(got.generators.tolist()) - {""}))
+    made = grouped(*three, got.generators)
     rates = {name: row["apcer"] for name, row in made.items()}
     paths = {status: [row.path for row in rows if row.status == status] for status in ("error", "no_face", "missing")}
     totals = {name: [row.status != "ok" for row in rows if row.label == label] for name, label in _LABELS}

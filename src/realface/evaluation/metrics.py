@@ -25,11 +25,10 @@ from sklearn.metrics import (
 from ..card import SIZE_GROUPS, Policy, Thresholds, size_group
 from ..harmless import printable
 from ..rates import TOO_FEW, TOO_WIDE, too_few, wilson
-from .bootstrap import HALF, bins, crossing, drawings, interval, scatter
+from .bootstrap import BPCERS, HALF, at_bpcer, bins, calibration_interval, crossing, drawings, interval, scatter
 from .rows import CODES
 from .scores import Scores
 
-BPCERS = (0.1, 0.05, 0.01, 0.005, 0.001)
 Figures = dict[str, Any]
 
 
@@ -90,8 +89,8 @@ def of_answers(labels: np.ndarray, fake: np.ndarray, called: np.ndarray) -> Figu
         called: (N,) int, 1 fake, 0 real, -1 neither.
 
     Returns:
-        real, fake: counts; each of `METRICS`; intervals: of each, the ends within which 95 % lie, Wilson's of what is
-        counted here, by bootstrap of the rest. What the group cannot show (an AUC without both classes, say) is None.
+        real, fake: counts; each of `METRICS`; intervals: the 95 % interval of each, Wilson's of what is counted here,
+        by bootstrap of the rest. What the group cannot show (an AUC without both classes, say) is None.
     """
     real_rows, fake_rows = labels == 0, labels == 1
     counted = {
@@ -105,6 +104,8 @@ def of_answers(labels: np.ndarray, fake: np.ndarray, called: np.ndarray) -> Figu
     spread = drawn(labels, fake, called)
     ends: dict[str, Sequence[float] | None] = {n: wilson(int(rows.sum()), len(rows)) for n, rows in counted.items()}
     ends |= {name: interval(spread[name]) if name in spread else None for name in measured}
+    if "ece" in spread:
+        ends["ece"] = calibration_interval(measured["ece"] or 0, spread["ece"], fake)
     intervals = {name: list(pair) if pair else None for name, pair in ends.items()}
     return {"real": int(real_rows.sum()), "fake": int(fake_rows.sum()), **measured, **shares, "intervals": intervals}
 
@@ -166,11 +167,13 @@ def operating_points(labels: np.ndarray, fake: np.ndarray) -> list[Figures]:
 
     Returns:
         at: the BPCER allowed; threshold: on the probability of fake (None: nothing is called fake); bpcer: what of it
-        is used; apcer; interval: Wilson's, of the APCER; enough: whether so many real faces could show such a BPCER:
+        is used; apcer; interval: of the APCER, by bootstrap, since the threshold is set on the same faces, or Wilson's
+        where no drawing differs; enough: whether so many real faces could show such a BPCER:
         whether, were none of them called fake, the interval would end below it. Empty where a class is missing.
     """
     if len(set(labels.tolist())) < 2:
         return []
+    spread = scatter(labels, fake, np.zeros_like(labels))
     fpr, tpr, thresholds = roc_curve(labels, fake, drop_intermediate=False)
     reals, fakes = int((labels == 0).sum()), int((labels == 1).sum())
     points = []
@@ -183,7 +186,7 @@ def operating_points(labels: np.ndarray, fake: np.ndarray) -> list[Figures]:
                 "threshold": float(thresholds[i]) if np.isfinite(thresholds[i]) else None,
                 "bpcer": float(fpr[i]),
                 "apcer": missed / fakes,
-                "interval": list(wilson(missed, fakes) or ()),
+                "interval": interval(spread[at_bpcer(at)]) or list(wilson(missed, fakes) or ()),
                 "enough": (wilson(0, reals) or (0, 1))[1] <= at,
             }
         )
@@ -262,12 +265,21 @@ def table(groups: dict[str, Figures], what: str = "source") -> str:
         cells = [printable(name), str(row["real"]), str(row["fake"])]
         for key, metric in shown.items():
             ends = row.get("intervals", {}).get(key) if metric.share else None
-            within = f" ({100 * ends[0]:.1f} to {100 * ends[1]:.1f}){' †' * too_few(ends)}" if ends else ""
-            cells.append(metric.told(row.get(key)) + within)
+            within = f" ({100 * ends[0]:.1f} to {100 * ends[1]:.1f})" if ends else ""
+            told = metric.told(row.get(key)) + within
+            cells.append(told + " †" * _doubtful(row, key))
         lines.append(f"| {' | '.join(cells)} |")
     if any("†" in line for line in lines[2:]):
-        lines += ["", f"† {TOO_FEW}: the interval spans over {100 * TOO_WIDE:.0f} points."]
+        lines += ["", f"† {TOO_FEW}: the interval spans over {100 * TOO_WIDE:.0f} points, or no drawing differs."]
     return "\n".join(lines)
+
+
+def _doubtful(row: Figures, key: str) -> bool:
+    """Whether a figure of a group says little; those that say nothing, or have no intervals at all, are not marked."""
+    if row.get(key) is None or "intervals" not in row:
+        return False
+    ends = row["intervals"].get(key)
+    return too_few(ends) if METRICS[key].share else ends is None
 
 
 def promises(row: Figures, policy: Policy) -> str:
@@ -287,7 +299,7 @@ def promises(row: Figures, policy: Policy) -> str:
         if ends is None:
             continue
         low, high = ends
-        kept = "held" if high <= most else "not held" if low > most else TOO_FEW
+        kept = TOO_FEW if too_few(ends) else "held" if high <= most else "not held" if low > most else TOO_FEW
         lines.append(
             f"{who.capitalize()} faces called {as_}: {100 * row[key]:.1f} % of {row[who]:,} (95 % interval "
             f"{100 * low:.1f} to {100 * high:.1f} %); aimed at: at most {100 * most:.4g} %: {kept}."

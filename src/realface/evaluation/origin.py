@@ -21,7 +21,7 @@ def origin(*packages: str) -> dict[str, Any]:
 
     Returns:
         machine: processor and cores; versions: of Python, realface, what judges pictures and `packages`; and where the
-        code is a checkout, commit: with a + where the code differs from it.
+        code is a checkout that git speaks of, commit: with a + where the code differs from it.
     """
     names = ("realface", "onnxruntime", "numpy", "pillow", *packages)
     return _commit() | {
@@ -33,10 +33,13 @@ def origin(*packages: str) -> dict[str, Any]:
 def _commit() -> dict[str, str]:
     if not (_ROOT / ".git").exists():
         return {}
-    at, differs = (
-        subprocess.run(["git", *asked], cwd=_ROOT, capture_output=True, text=True, check=True).stdout.strip()
-        for asked in (["rev-parse", "--short", "HEAD"], ["status", "--porcelain", "--", *_CODE])
-    )
+    try:
+        at, differs = (
+            subprocess.run(["git", *asked], cwd=_ROOT, capture_output=True, text=True, check=True).stdout.strip()
+            for asked in (["rev-parse", "--short", "HEAD"], ["status", "--porcelain", "--", *_CODE])
+        )
+    except (OSError, subprocess.CalledProcessError):  # git is not there, or not willing: the folder is another user's
+        return {}
     return {"commit": at + "+" * bool(differs)}
 
 

@@ -15,8 +15,9 @@ from ..faces import FRAMINGS, resample
 from ..rates import TOO_FEW, too_few, wilson
 from ..report import fact_list, figure_table, page_head, text_of
 from . import plots
+from .bootstrap import BPCERS
 from .compare import row_text
-from .evaluate import Evaluation
+from .evaluate import LOST, Evaluation
 from .grid import grid_rows
 from .metrics import METRICS, Figures, number, promises
 from .rows import Answers, answers
@@ -28,7 +29,7 @@ SHOWN = 12
 def page(evaluation: Evaluation, facts: dict[str, str]) -> str:
     """The report as one HTML document; `facts` are told at its top, beside when it was written.
 
-    It holds pictures of people: the most confident mistakes, as they were judged.
+    It holds pictures of people: the most confident mistakes.
     """
     result, judged = evaluation.result, result_of(evaluation)
     detectors: list[dict[str, Any]] = result["detectors"]
@@ -79,9 +80,11 @@ def _overview(detectors: Sequence[dict[str, Any]]) -> str:
         worst = known["worst_generator"]
         of_worst = known["by_generator"].get(worst)
         add("APCER of the worst generator", f"{text_of(worst)}: {_cell(of_worst, 'apcer')}" if of_worst else "-")
-        for point in known["operating_points"]:
-            told = _rate(point["apcer"], point["interval"], few=not point["enough"])
-            add(f"APCER at BPCER {100 * point['at']:g} %", told)
+        points = {point["at"]: point for point in known["operating_points"]}
+        for at in BPCERS:
+            point = points.get(at)
+            told = _rate(point["apcer"], point["interval"], few=not point["enough"]) if point else "-"
+            add(f"APCER at BPCER {100 * at:g} %", told)
         for who, (lost, total) in known["unanswered"].items():
             share = lost / total if total else None
             add(f"No answer ({'APNRR, fake' if who == 'fake' else 'BPNRR, real'})", _rate(share, wilson(lost, total)))
@@ -107,7 +110,7 @@ def _detector(known: dict[str, Any], got: Answers) -> str:
     }
     heads = ["", "called real", "inconclusive", "called fake", "under 50 %", "50 % and over"]
     sources = {name: row for name, row in figures.items() if name != "all"}
-    lost = [f"{len(known[key])} {words}" for key, words in _LOST.items() if known[key]]
+    lost = [f"{len(known[key])} {words}" for key, words in LOST.items() if known[key]]
     grid = known.get("grid")
     parts = [
         f"<h2>{text_of(known['name'])}</h2>",
@@ -150,7 +153,7 @@ def _gallery(got: Answers) -> str:
 
 
 def _shown(path: Path) -> str:
-    """The main face of a picture, or its middle, where a detector judges that."""
+    """The main face of a picture, or its middle, where none is found: some detectors judge that."""
     for framing in FRAMINGS:
         with suppress(ImageError):
             jpeg = draw.small_jpeg(resample(read_face(path, framing).pixels, 160), 160)[0]
@@ -202,7 +205,6 @@ def _who(detector: dict[str, str]) -> str:
     return f"{version}SHA-256 {detector['sha256']}"
 
 
-_LOST = {"unreadable": "could not be read", "faceless": "show no face", "missing": "got no usable answer"}
 _DOUBT = f'<i title="{TOO_FEW}">†</i>'
 _LEAD = (
     '<p class="lead">How often detectors are right and wrong on labelled pictures. The rates are in the style of '
@@ -227,7 +229,10 @@ _GRID = (
     "What is left after pictures were recompressed, resized, blurred: the darker, the worse. Each face is found once, "
     "in the picture as it is. Mean and worst leave out the picture as it is and the covered face."
 )
-_MISTAKES = "Faces whose verdict is wrong, those with the least doubt first, as they were judged."
+_MISTAKES = (
+    "Pictures with a wrong verdict, those with the least doubt first. Shown is the main face, whatever square of the "
+    "picture the detector looks at."
+)
 _NO_POLICY = "This detector is a command: its thresholds and its policy are its own, and are not known here."
 _MEANING = f"""<section class="case"><h2>What the figures mean</h2><ul>
 <li><b>APCER</b> (attack presentation classification error rate): of the fake faces, the share called real. In ISO/IEC
@@ -244,11 +249,13 @@ faces would not show such a BPCER.</li>
 <li><b>Equal error rate</b>: where the threshold makes both errors alike. <b>AUC</b> and <b>average precision</b>: how
 well the order of the probabilities parts fake from real. <b>Accuracy, precision, recall and F1</b> are at a probability
 of 50 % and count every face.</li>
-<li><b>ECE</b>: how far, in 15 bins, the mean probability of fake is from the share of fakes. <b>Brier score</b>: the
-mean squared error of the probability.</li>
+<li><b>ECE</b>: how far, in 15 bins, the mean probability of fake is from the share of fakes. Of few pictures it is too
+large; its interval makes up for that, and holds the true value some 90 times in 100. <b>Brier score</b>: the mean
+squared error of the probability.</li>
 <li><b>Intervals</b> hold the true value 95 times in 100 if the pictures are independent draws of their kind: Wilson's
-for shares, 1,000 bootstrap samples for the rest. Pictures of one source are alike: truth is less sure than they say.
-"{TOO_FEW.capitalize()}" stands where the interval of a rate spans more than 20 points, or no sample differs.</li>
+for shares by thresholds that were set before, 1,000 bootstrap samples for the rest. Pictures of one source are alike:
+truth is less sure than they say. "{TOO_FEW.capitalize()}" stands where the interval of a rate spans more than 20
+points, or no sample differs.</li>
 </ul></section>"""
 _MORE = """
 .plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 22rem), 1fr)); gap: 1rem }

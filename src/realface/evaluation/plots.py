@@ -49,7 +49,7 @@ def curves(told: Mapping[str, Answers]) -> tuple[str, str]:
             axis.set_ticks(norm.ppf(_TICKS), [f"{100 * tick:g} %" for tick in _TICKS])
         det.tick_params(axis="x", rotation=45)
         for axes in (roc, det):
-            if told:
+            if axes.get_legend_handles_labels()[0]:
                 axes.legend(fontsize=9)
         return _svg(roc, "ROC curve"), _svg(det, "DET curve")
 
@@ -100,12 +100,19 @@ def heatmap(cells: Mapping[str, Mapping[str, float | None]]) -> str:
         axes.imshow(bad.clip(0, 1), "Reds", vmin=0, vmax=1, aspect="auto")
         for (y, x), value in np.ndenumerate(values):
             text = "-" if np.isnan(value) else f"{value:.3f}" if x == 0 else f"{100 * value:.1f} %"
-            axes.text(x, y, text, ha="center", va="center", color="white" if bad[y, x] > 0.6 else "#1b1f27")
+            axes.text(x, y, text, ha="center", va="center", color=_ink(matplotlib.colormaps["Reds"](bad[y, x])))
         axes.set_xticks(range(len(heads)), list(heads.values()))
         axes.set_yticks(range(len(cells)), list(cells))
         axes.tick_params(length=0, top=True, labeltop=True, bottom=False, labelbottom=False)
         axes.grid(False)
         return _svg(axes, "Heatmap of the laundering grid")
+
+
+def _ink(ground: tuple[float, ...]) -> str:
+    """Black or white, whichever stands out more, by the contrast of WCAG 2."""
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in ground[:3]]
+    luminance = float(np.dot(linear, (0.2126, 0.7152, 0.0722)))
+    return "white" if 1.05 / (luminance + 0.05) > (luminance + 0.05) / 0.05 else "black"
 
 
 def _axes(x: str, y: str, size: tuple[float, float] = (4.4, 4.0)) -> Axes:

@@ -113,7 +113,7 @@ def read(path: Path) -> list[Row]:
         return [_row(line) for line in lines[:-1]]
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from None
-    except (ValueError, TypeError, AttributeError, RecursionError):
+    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError):
         raise DataError(f"{path} is damaged, or holds no scores of `realface evaluate`") from None
 
 

@@ -6,6 +6,7 @@ from html import escape
 import numpy as np
 
 from .. import draw
+from ..report import text_of
 from ..results import REASONS, Face, Provenance, Verdict
 from ..words import NO_FACE, SEVERAL, SHAPES, UNJUDGED, WORDS, kind, percents
 
@@ -65,7 +66,7 @@ def card(name: str, known: Answer, heatmap: bool, stability: bool) -> str:
     banner = _banner(kind(verdict), REASONS[reason] if reason else "")
     layout = "rf-many" if len(faces) > 1 else "rf-one" if known.picture else ""
     return (
-        f'<div class="rf-box rf-card {layout}"><div class="rf-head"><h2>{escape(name)}</h2>{banner}</div>'
+        f'<div class="rf-box rf-card {layout}"><div class="rf-head"><h2>{text_of(name)}</h2>{banner}</div>'
         f'{_picture(known)}<div class="rf-known">{rest}</div></div>'
     )
 

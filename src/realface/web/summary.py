@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from html import escape
 
 from ..harmless import cell
+from ..report import text_of
 from ..results import Verdict
 from ..words import WORDS, highest, kind, percents
 
@@ -22,7 +23,7 @@ def table(verdicts: Sequence[Verdict]) -> str:
         cells = f"<td>{word}</td><td>{len(verdict.faces)}</td><td>{probability}</td>"
         if verdict.error:
             cells = f'<td colspan="3">{word}: {escape(verdict.error.message)}</td>'
-        rows += f'<tr><th scope="row">{escape(verdict.path or "")}</th>{cells}</tr>'
+        rows += f'<tr><th scope="row">{text_of(verdict.path or "")}</th>{cells}</tr>'
     caption = "<caption>All pictures; of several faces, the highest probability of fake</caption>"
     return f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
 
