@@ -65,7 +65,7 @@ def test_a_picture_gets_its_verdict_and_both_probabilities(
 ) -> None:
     (card,) = cards(predict(app, ("face.png", encoded(grey(level)))))
     assert text(card).startswith(
-        f"face.png {verdict} What was judged {numbers} The file says nothing of its origin, which means nothing"
+        f"face.png {verdict} What was judged {numbers} No note of origin was found in the file, which means nothing"
     )
     assert text(card).endswith("The probability does not rest on this.")
     assert f'role="img" aria-label="Probability: {numbers.replace(" Fake", ", fake").replace("Real", "real")}"' in card

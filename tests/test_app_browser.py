@@ -39,7 +39,7 @@ pytestmark = [
     pytest.mark.skipif(sys.platform == "win32", reason="the server is stopped with SIGINT"),
 ]
 ELSEWHERE = "faces.example"
-NOTHING = "The file says nothing of its origin, which means nothing: most sites remove such notes."
+NOTHING = "No note of origin was found in the file, which means nothing: most sites remove such notes."
 BESIDE = "The probability does not rest on this."
 FLAGS = [
     f"--host-resolver-rules=MAP {ELSEWHERE} localhost",

@@ -1,8 +1,10 @@
 """The audit finds copies and leaks that were planted, reports bad files, and its fix leaves splits as they were."""
 
 import csv
+import errno
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from realface.data import read_data
 from realface.data.audit import Audit, Group, audit
 from realface.data.facts import read
 from realface.data.fix import fix
+from realface.data.shortcuts import GIVES_AWAY, Shortcut
 from realface.data.summary import summary
 from realface.errors import DataError
 
@@ -114,6 +117,21 @@ class TestCopies:
             fix(planted, tmp_path / "nowhere" / "fixed.csv")
         assert manifest.read_bytes() == before
 
+    def test_a_name_that_is_not_text_is_left_out_and_its_copy_stays(
+        self, data: Data, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        data.add("a.png", encoded(portrait(0)), split="test")
+        data.add("copy.png", encoded(portrait(0)))
+        data.add("odd.png", encoded(portrait(1)))
+        found = audit(data.done())
+        names = {"a.png": "a\udcff.png", "copy.png": "copy.png", "odd.png": "b\r,real.png"}
+        found = replace(
+            found, samples=tuple(replace(s, path=s.path.with_name(names[s.path.name])) for s in found.samples)
+        )
+        assert fix(found, tmp_path / "fixed.csv") == 2
+        assert {s.path.name for s in read_data(tmp_path / "fixed.csv")} == {"copy.png", "b\r,real.png"}
+        assert r"a\udcff.png (its name is not text" in caplog.text
+
     def test_a_train_copy_of_a_test_picture_goes_although_only_the_bytes_of_another_copy_are_in_test(
         self, data: Data, tmp_path: Path
     ) -> None:
@@ -131,6 +149,20 @@ def test_many_sources_are_cut_short(data: Data) -> None:
     assert "and 10 smaller sources" in text
     assert "sources of one class only: 60, with 100% of the pictures" in text
     assert len(text.splitlines()) < 90
+
+
+def test_a_name_breaks_no_line_of_the_report(data: Data) -> None:
+    data.add("a.png", encoded(cloud(0)), split="valid")
+    data.add("b.png", encoded(cloud(0)))
+    found = audit(data.done())
+
+    def lines(mark: str) -> int:
+        name = f"x{mark}No problems found."
+        samples = tuple(replace(s, path=s.path.with_name(name), source=name) for s in found.samples)
+        told = (Shortcut(name, "format", 0.99, GIVES_AWAY),)
+        return len(summary(replace(found, samples=samples, unreadable={name: name}, shortcuts=told)).splitlines())
+
+    assert lines("\n") == lines("\r") == lines("\u2028") == lines("-")
 
 
 class TestCommand:
@@ -159,6 +191,22 @@ class TestCommand:
         assert (status, "is a folder; name a file in it" in err) == (2, True)
         (data.root / "a.png").write_bytes(b"nothing")
         status, _, err = run("data", "audit", data.root, "--fix", data.root / "manifest.csv")
-        assert (status, "give the new one another name" in err) == (2, True)
+        assert (status, "give the new file another name" in err) == (2, True)
+        before = (data.root / "manifest.csv").read_bytes()
+        status, _, err = run("data", "audit", data.root, "--out", data.root / "manifest.csv")
+        assert (status, "give the new file another name" in err) == (2, True)
+        assert (data.root / "manifest.csv").read_bytes() == before
         status, _, err = run("data", "audit", data.root)
         assert (status, "none of the pictures can be read" in err) == (2, True)
+
+    def test_a_full_disk(self, run, tmp_path: Path, data: Data, monkeypatch: pytest.MonkeyPatch) -> None:
+        def full(*_: object, **__: object) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        data.add("a.png", encoded(cloud(0)))
+        data.done()
+        monkeypatch.setattr(Path, "write_text", full)
+        monkeypatch.setattr(Path, "write_bytes", full)
+        for option in ("--out", "--fix"):
+            status, _, err = run("data", "audit", data.root, option, tmp_path / "new")
+            assert (status, "No space left on device; make room or name another file" in err) == (2, True)

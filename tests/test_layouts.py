@@ -1,6 +1,7 @@
 """Three layouts become one list of samples, whatever is wrapped around them, or a sentence says what is wrong."""
 
 import collections
+import hashlib
 import os
 import shutil
 from pathlib import Path
@@ -129,6 +130,16 @@ class TestManifest:
         with pytest.raises(DataError, match="cannot be read"):
             read_data(tmp_path)
 
+    def test_in_a_folder_around_it(self, tmp_path: Path) -> None:
+        manifest(tmp_path / "faces", self.TEXT)
+        touch(tmp_path, "faces/real/x.jpg")
+        assert read_data(tmp_path) == read_data(tmp_path / "faces")
+        assert len(read_data(tmp_path)) == 3
+
+    def test_no_path_holds_nul(self, tmp_path: Path) -> None:
+        with pytest.raises(DataError, match="line 2: the path has a NUL character in it"):
+            read_data(manifest(tmp_path, "path,label\na\0.jpg,real\n"))
+
     def test_paths_may_lead_anywhere(self, tmp_path: Path) -> None:
         path = manifest(tmp_path / "lists", f"path,label,split\n../a.jpg,real,train\n{tmp_path}/b.jpg,fake,valid\n")
         touch(tmp_path, "a.jpg", "b.jpg")
@@ -180,6 +191,34 @@ class TestFolders:
         )
         touch(tmp_path, "real/folder.jpg/b.jpg")
         assert [p for p, *_ in listed(read_data(tmp_path), tmp_path)] == ["real/a.jpg", "real/folder.jpg/b.jpg"]
+
+    def test_nothing_hidden_counts(self, tmp_path: Path) -> None:
+        touch(tmp_path, "real/a.jpg", "real/.ipynb_checkpoints/a.jpg", "real/deep/.cache/er/b.jpg")
+        assert [p for p, *_ in listed(read_data(tmp_path), tmp_path)] == ["real/a.jpg"]
+
+    def test_names_that_differ_by_case_mean_one_split(self, tmp_path: Path) -> None:
+        touch(tmp_path, "Train/real/a.jpg", "TRAIN/fake/b.jpg", "training/Real/c.jpg", "training/REAL/d.jpg")
+        assert sorted(s.path.name for s in read_data(tmp_path)) == ["a.jpg", "b.jpg", "c.jpg", "d.jpg"]
+
+    def test_classes_beside_splits(self, tmp_path: Path) -> None:
+        touch(tmp_path, "Fake/b.jpg", "test/real/c.jpg")
+        with pytest.raises(DataError, match="has Fake beside test; keep either classes or splits in it"):
+            read_data(tmp_path)
+
+    def test_links_to_folders_are_followed(self, tmp_path: Path) -> None:
+        touch(tmp_path, "else/a.jpg", "set/fake/b.jpg", "set/real/c.jpg")
+        try:
+            (tmp_path / "set/real/linked").symlink_to(tmp_path / "else", target_is_directory=True)
+        except OSError:
+            pytest.skip("links need a right here")
+        assert [p for p, *_ in listed(read_data(tmp_path / "set"), tmp_path)] == [
+            "set/fake/b.jpg",
+            "set/real/c.jpg",
+            "set/real/linked/a.jpg",
+        ]
+        (tmp_path / "else/back").symlink_to(tmp_path / "set/real", target_is_directory=True)
+        with pytest.raises(DataError, match="is a link to a folder that it lies in; take the link away"):
+            read_data(tmp_path / "set")
 
     def test_one_class_is_enough_to_measure(self, tmp_path: Path) -> None:
         assert [s.label for s in read_data(touch(tmp_path, "fake/a.jpg"))] == [1]
@@ -297,3 +336,15 @@ class TestContentHash:
         assert content_hash(fingerprints(read_data(first))) != one
         shutil.move(tmp_path / "b/valid/fake", tmp_path / "b/valid/real")
         assert content_hash(fingerprints(read_data(tmp_path / "b"))) != one
+
+    def test_lines_stay_as_they_are(self, tmp_path: Path) -> None:
+        samples = read_data(touch(tmp_path, "test/fake/2.jpg", "train/real/1.jpg"))
+        assert fingerprints(samples) == [
+            f"{hashlib.sha256(b'test/fake/2.jpg').hexdigest()} 1 test",
+            f"{hashlib.sha256(b'train/real/1.jpg').hexdigest()} 0 train",
+        ]
+
+    @pytest.mark.skipif(os.name == "nt", reason="devices have no paths there")
+    def test_only_files_are_read(self, tmp_path: Path) -> None:  # a pipe would hang
+        samples = read_data(manifest(tmp_path, f"path,label,split\na.jpg,real,train\n{os.devnull},real,train\n"))
+        assert fingerprints(samples) == ["unreadable 0 train"] * 2

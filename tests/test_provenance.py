@@ -1,9 +1,11 @@
 """What a file says of its own origin: each kind of note in each kind of file."""
 
+import io
 import struct
 import time
 
 import numpy as np
+import pillow_heif
 import pytest
 from conftest import encoded, grey
 from helpers import chunk
@@ -114,6 +116,14 @@ class TestCamera:
 
         for order in "<>":
             assert said(jpeg(segment(0xE1, b"Exif\0\0" + block(order)))) == [("camera", "Acme")]
+
+            assert said(b"\0\0\0\x18ftypheic" + bytes(99) + b"Exif\0\0" + block(order)) == [("camera", "Acme")]
+
+    def test_in_heif(self) -> None:
+        buffer = io.BytesIO()
+        notes = exif(make="Apple", software="Midjourney 6").tobytes()
+        pillow_heif.from_pillow(PIXELS).save(buffer, exif=notes, xmp=packet("", 'xmp:CreatorTool="Tool"'))
+        assert said(buffer.getvalue()) == [("generator", "Midjourney 6"), ("camera", "Apple"), ("software", "Tool")]
 
     def test_place_time_and_people_are_not_told(self) -> None:
         notes = exif(make="Acme", artist="Jane Doe", description="Jane at home, 12 Elm Street")
@@ -265,7 +275,7 @@ class TestSummary:
     def test_nothing_means_nothing(self) -> None:
         for data in (encoded(PIXELS), b"", b"text"):
             assert read(data) == Provenance(())
-        assert read(b"").summary.startswith("The file says nothing of its origin, which means nothing")
+        assert read(b"").summary.startswith("No note of origin was found in the file, which means nothing")
 
     def test_claims_in_one_sentence_the_most_telling_first(self) -> None:
         notes = exif(make="Acme", software="NovelAI")

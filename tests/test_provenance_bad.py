@@ -35,6 +35,7 @@ def folders() -> bytes:
 
 
 PNG = b"\x89PNG\r\n\x1a\n"
+HEIF = b"\0\0\0\x18ftypheic"
 BOMB = zlib.compress(bytes(50_000_000))
 HOSTILE: dict[str, Callable[[], bytes]] = {
     "billion laughs": laughs,
@@ -52,6 +53,7 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
     "padding": flood(b"\xff"),
     "segments": flood(b"\xff\xe2\0\x02"),
     "RIFF chunks": flood(b"abcd\0\0\0\0", b"RIFF\0\0\0\0WEBP"),
+    "EXIF in HEIF": lambda: HEIF + b"Exif\0\0II*\1" * 4_000_000 + b"Exif\0\0" + folders() * 40,
     "packets": flood(b"<x:xmpmeta", b"GIF89a"),
 }
 
@@ -84,10 +86,12 @@ def rich(kind: str) -> bytes:
         return data[:33] + chunk(b"caBX", JUMBF) + data[33:]
     if kind == "TIFF":
         return with_exif("TIFF", notes) + JUMBF
+    if kind == "HEIF":
+        return HEIF + bytes(99) + notes.tobytes() + xmp + JUMBF
     return encoded(PIXELS, kind, exif=notes, xmp=xmp) + (b"C2PA\x40\0\0\0" + JUMBF if kind == "WEBP" else b"")
 
 
-SEEDS = {kind: rich(kind) for kind in WITH_EXIF}
+SEEDS = {kind: rich(kind) for kind in [*WITH_EXIF, "HEIF"]}
 
 
 def check(data: bytes) -> None:
@@ -102,7 +106,7 @@ def check(data: bytes) -> None:
 
 def test_the_files_that_are_damaged_below_say_much() -> None:
     kinds = {kind: {claim.kind for claim in read(data).claims} for kind, data in SEEDS.items()}
-    assert kinds["PNG"] == kinds["WEBP"] == {"generator", "source-type", "c2pa", "camera", "software"}
+    assert kinds["PNG"] == kinds["WEBP"] == kinds["HEIF"] == {"generator", "source-type", "c2pa", "camera", "software"}
     assert kinds["TIFF"] == kinds["PNG"] - {"source-type"}
     assert kinds["JPEG"] == kinds["PNG"] - {"c2pa"}
 
@@ -126,6 +130,9 @@ def test_damaged_files(kind: str, changes: list[tuple[int, bytes]]) -> None:
 
 
 @settings(max_examples=300, deadline=None, derandomize=True, database=None)
-@given(st.sampled_from([b"", b"\xff\xd8\xff\xe1", PNG, b"RIFF\0\0\0\0WEBP", b"II*\0", b"MM\0*"]), st.binary())
+@given(
+    st.sampled_from([b"", b"\xff\xd8\xff\xe1", PNG, b"RIFF\0\0\0\0WEBP", b"II*\0", b"MM\0*", HEIF + b"Exif\0\0II*\0"]),
+    st.binary(),
+)
 def test_any_bytes(start: bytes, body: bytes) -> None:
     check(start + body)

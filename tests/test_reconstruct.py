@@ -1,6 +1,7 @@
 """Aligned fakes: the autoencoders, and real faces and their reconstructions written as pairs."""
 
 import csv
+import hashlib
 import os
 from pathlib import Path
 
@@ -66,6 +67,12 @@ def manifest(out: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+def chosen(picture: Path, each: int) -> list[str]:
+    """The autoencoders that a picture gets, by its content."""
+    names, first = list(LATENT), int(hashlib.sha256(picture.read_bytes()).hexdigest()[:8], 16)
+    return [names[(first + i) % 5] for i in range(each)]
+
+
 class TestAutoencoders:
     @pytest.mark.parametrize("name", LATENT)
     def test_shapes_are_those_of_the_published_weights(self, name: str) -> None:
@@ -121,10 +128,11 @@ class TestReconstruct:
         out = tmp_path / "pairs"
         assert reconstruct.reconstruct(data, weights, out, each=2) == 4
         rows = manifest(out)
-        assert [row["generator"] for row in rows] == ["", "taesd", "taesdxl", "", "taesdxl", "taesd3"]
+        given = [chosen(data / name, 2) for name in ("a.png", "b.png")]
+        assert [row["generator"] for row in rows] == ["", *given[0], "", *given[1]]
         assert [row["label"] for row in rows] == ["real", "fake", "fake"] * 2
         assert rows[0]["source"] == "camera"
-        assert rows[1]["source"] == "camera by taesd"
+        assert rows[1]["source"] == f"camera by {given[0][0]}"
         assert {row["split"] for row in rows} == {"train"}, "the picture in test is left alone"
         assert len({row["pair"] for row in rows}) == 2
         pictures = [images.load(out / row["path"]) for row in rows]
@@ -134,7 +142,7 @@ class TestReconstruct:
         start = (len(crop) - side) // 2
         native = crop[start : start + side, start : start + side]
         assert np.array_equal(pictures[0], native), "not a pixel of the real face is made anew"
-        model = load(weights)["taesd"]
+        model = load(weights)[given[0][0]]
         assert np.array_equal(pictures[1], reconstruct.reconstructed(pictures[0], model))
         twins = Twins([], read_data(out), 96, "face")
         real, fake = twins._draw(np.random.default_rng(0))
@@ -152,9 +160,10 @@ class TestReconstruct:
         out, made = tmp_path / "pairs", []
         reconstruct.reconstruct(data, weights, out)
         before = {path.name: path.read_bytes() for path in (out / "pictures").iterdir()}
-        lost = next(path for path in (out / "pictures").iterdir() if path.name.endswith(".taesdxl.png"))
+        lost = next(path for path in (out / "pictures").iterdir() if ".tae" in path.name)
         lost.unlink()
         (out / "manifest.csv").rename(out / "manifest.csv.part")  # ended while it wrote
+        (out / ".DS_Store").write_bytes(b"what a system leaves in a folder that was looked at")
         plain = reconstruct.reconstructed
         monkeypatch.setattr(
             reconstruct, "reconstructed", lambda face, model: made.append(face.shape) or plain(face, model)
@@ -162,7 +171,7 @@ class TestReconstruct:
         assert reconstruct.reconstruct(data, weights, out) == 2
         assert len(made) == 1, "only what was lost is made again"
         assert {path.name: path.read_bytes() for path in (out / "pictures").iterdir()} == before
-        assert {path.name for path in out.iterdir()} == {"manifest.csv", "pictures"}
+        assert {path.name for path in out.iterdir()} == {"manifest.csv", "pictures", ".DS_Store"}
 
     def test_a_copy_is_told_once(self, data: Path, weights: Path, tmp_path: Path) -> None:
         (data / "copy.png").write_bytes((data / "a.png").read_bytes())
@@ -170,6 +179,30 @@ class TestReconstruct:
             file.write("\ncopy.png,real,elsewhere,valid")
         assert reconstruct.reconstruct(data, weights, tmp_path / "pairs") == 2
         assert len(read_data(tmp_path / "pairs")) == 4
+
+    def test_one_picture_more_makes_only_its_own(self, data: Path, weights: Path, tmp_path: Path) -> None:
+        out = tmp_path / "pairs"
+        reconstruct.reconstruct(data, weights, out)
+        before = manifest(out)
+        new = data / "0.png"  # comes first
+        new.write_bytes(encoded(Image.fromarray(astronaut()[:300, 90:390]).resize((160, 160))))
+        (data / "1.png").write_bytes((data / "b.png").read_bytes())
+        with (data / "manifest.csv").open("a") as file:
+            file.write("\n0.png,real,,train\n1.png,real,camera,train")
+        assert reconstruct.reconstruct(data, weights, out) == 3
+        rows = manifest(out)
+        assert sorted(row["path"] for row in rows[2:]) == sorted(row["path"] for row in before)
+        assert rows[1]["source"] == rows[1]["generator"] == chosen(new, 1)[0], "there is no source to name"
+        assert {row["path"] for row in rows} == {f"pictures/{path.name}" for path in (out / "pictures").iterdir()}
+
+    @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+    def test_a_pipe_is_left_out(
+        self, data: Path, weights: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        (data / "a.png").unlink()
+        os.mkfifo(data / "a.png")
+        assert reconstruct.reconstruct(data, weights, tmp_path / "pairs") == 1
+        assert "a.png (this is a pipe or a device" in caplog.text
 
     def test_another_folder_is_not_written_to(self, data: Path, weights: Path) -> None:
         with pytest.raises(DataError, match=r"holds something else \(a\.png\)"):

@@ -140,6 +140,11 @@ class TestShortcuts:
         assert few.problems == []
         assert TOO_FEW in summary(few)
 
+    def test_copies_of_few_pictures_are_few(self, data: Data) -> None:
+        few = audit(filled(data, 32, lambda n, label: encoded(cloud(n % 4), "JPEG", quality=60 + n // 4)))
+        assert len(few.near) == 4
+        assert [(s.auc, s.verdict) for s in few.shortcuts] == [(None, TOO_FEW)]
+
     def test_sources_of_one_class_and_uneven_splits_are_noted(self, data: Data) -> None:
         for n in range(12):
             data.add(

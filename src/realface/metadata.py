@@ -28,6 +28,7 @@ _TAGS = {
     0x02BC: "XMP",
     0x9286: "UserComment",
 }
+_HEIF_EXIF = re.compile(rb"Exif\0\0(?:II\*\0|MM\0\*)")
 _PHOTO_TAGS = 0x8769  # points to the tags on how the picture was taken; those on where (GPS) are never opened
 _PROPERTY = re.compile(  # {}+ is never given back in part, which could not match: else 1 MB takes seconds
     r"""[<\s] [\w.-]{1,40} : (?P<name> CreatorTool | DigitalSourceType | DigitalSourceFileType | Credit | Make | Model |
@@ -142,12 +143,15 @@ def _webp(data: bytes) -> Iterator[Part]:
 
 
 def _others(data: bytes) -> Iterator[Part]:
-    """TIFF is what EXIF is; in other kinds of file a C2PA manifest and XMP are found by how they start."""
+    """TIFF is what EXIF is; in other kinds of file C2PA, XMP and the EXIF of HEIF are found by how they start."""
     if _C2PA in data:
         yield "C2PA", "manifest", b""
     if data[:4] in (b"II*\0", b"MM\0*"):
         yield "EXIF", "", data
-    elif (start := data.find(b"<x:xmpmeta")) >= 0:
+        return
+    if data[4:8] == b"ftyp" and (block := _HEIF_EXIF.search(data)):
+        yield "EXIF", "", data[block.start() : block.start() + MAX_BYTES]
+    if (start := data.find(b"<x:xmpmeta")) >= 0:
         end = data.find(b"</x:xmpmeta", start, start + MAX_BYTES)
         yield "XMP", "", data[start : max(start, end)]
 

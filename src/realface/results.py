@@ -128,7 +128,7 @@ class Provenance:
     def summary(self) -> str:
         """All claims in one sentence, with what they are worth."""
         if not self.claims:
-            return "The file says nothing of its origin, which means nothing: most sites remove such notes."
+            return "No note of origin was found in the file, which means nothing: most sites remove such notes."
         return f"The file says: {'; '.join(map(str, self.claims))}; such notes can be forged or copied."
 
 

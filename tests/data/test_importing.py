@@ -14,7 +14,9 @@ import pytest
 from conftest import encoded
 from PIL import Image
 from pyarrow import parquet
+from rich.progress import Progress
 
+from realface import progress
 from realface.data import Sample, read_data
 from realface.data import importing as module
 from realface.data.importing import COLUMNS, CONFLICT, Imported, import_data
@@ -170,6 +172,7 @@ class TestKaggle:
         assert found.verdict == "partial"
         assert found.unusable == {("train", "fake"): 1}
         assert "partial: 1 pictures cannot be read:\n  archive/" in found.summary()
+        assert len(found.problems) == 2
         (row,) = (r for r in rows(found) if r["error"])
         assert (row["error"], row["width"], row["sha256"]) == (code, None, None)
         assert path not in {s.path for s in read_data(found.out)}
@@ -225,6 +228,17 @@ class TestCiplab:
         shutil.rmtree(self.whole(tmp_path / "x") / "training_fake")
         assert run(tmp_path / "x").problems == ["partial: 2 of 2 fake pictures are missing"]
 
+    def test_a_manifest_or_a_layout_beside_it_comes_first(self, run: Run, tmp_path: Path) -> None:
+        self.whole(tmp_path / "x/ciplab")
+        write(tmp_path / "x/cam/0.jpg", picture("cam"))
+        write(tmp_path / "x/manifest.csv", b"path,label,source,split\ncam/0.jpg,real,cam,test\n")
+        assert [(r["path"], r["source"]) for r in rows(run(tmp_path / "x"))] == [("x/cam/0.jpg", "cam")]
+        (tmp_path / "x/manifest.csv").unlink()
+        with pytest.raises(DataError, match="no pictures found"):
+            run(tmp_path / "x", expect="other")
+        write(tmp_path / "x/real/a.jpg", picture("a"))
+        assert [r["path"] for r in rows(run(tmp_path / "x"))] == ["x/real/a.jpg"]
+
 
 class TestOwnPictures:
     def test_a_folder(self, run: Run, tmp_path: Path) -> None:
@@ -253,7 +267,7 @@ class TestOwnPictures:
         again = run(tmp_path / "first.parquet")
         assert rows(again)[0] == parquet.read_table(tmp_path / "first.parquet").to_pylist()[0]
         assert len(rows(again)) == 1
-        with pytest.raises(DataError, match="is what is imported"):
+        with pytest.raises(DataError, match="another name"):
             run(again.out)
 
     @pytest.mark.parametrize(
@@ -283,6 +297,43 @@ class TestOwnPictures:
             run(tmp_path / "m")
         write(tmp_path / "m", b"path,label,error\na,real,\nb,fake,truncated\n")
         assert [s.path.name for s in read_data(tmp_path / "m")] == ["a"]
+
+    @pytest.mark.parametrize("name", ["own", "own/manifest.csv", "own/inner/manifest.csv"])
+    def test_the_manifest_that_is_read_stays(self, run: Run, tmp_path: Path, name: str) -> None:
+        text = b"path,label,photographer\n../a.jpg,real,Ann\n"
+        inner = "inner/" if "inner" in name else ""
+        path = write(tmp_path / f"own/{inner}manifest.csv", text)
+        with pytest.raises(DataError, match="another name"):
+            import_data(str(tmp_path / name.removesuffix("inner/manifest.csv")), path)
+        assert path.read_bytes() == text
+
+    def test_a_manifest_in_a_folder_around_it(self, run: Run, tmp_path: Path) -> None:
+        write(tmp_path / "own/faces/real/a.jpg", picture("a"))
+        write(tmp_path / "own/faces/manifest.csv", b"path,label,split\nreal/a.jpg,real,test\n")
+        assert [(r["path"], r["split"]) for r in rows(run(tmp_path / "own"))] == [("own/faces/real/a.jpg", "test")]
+
+    def test_no_path_holds_nul(self, run: Run, tmp_path: Path) -> None:
+        write(tmp_path / "m.csv", b"path,label\na.jpg,real\nb\0/c.jpg,fake\n")
+        with pytest.raises(DataError, match=r"m\.csv, line 3: the path has a NUL character in it"):
+            run(tmp_path / "m.csv")
+
+    def test_names_write_no_lines_of_their_own(self, run: Run, tmp_path: Path) -> None:
+        write(tmp_path / "m.csv", b'path,label\n"x\nyour pictures: all can be used\n",real\n')
+        lines = run(tmp_path / "m.csv").summary().splitlines()
+        assert [line for line in lines if line.startswith("your pictures")] == ["your pictures: partial"]
+        assert "  x\\nyour pictures: all can be used\\n: there is no such file; check the path" in lines
+
+    def test_bars_end_full(self, run: Run, kaggle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        bars = []
+
+        def kept() -> Progress:
+            bars.append(bar())
+            return bars[-1]
+
+        bar = progress.bar
+        monkeypatch.setattr(progress, "bar", kept)
+        run(kaggle)
+        assert [(task.completed, task.total) for own in bars for task in own.tasks] == [(12, 12)]
 
     @pytest.mark.skipif(os.name == "nt", reason="names are text there")
     def test_names_that_are_no_text(self, run: Run, tmp_path: Path) -> None:

@@ -56,14 +56,16 @@ def audit(
     from ..data.fix import fix as write_fixed
     from ..data.summary import summary
 
-    for path in (out, fix):
+    for path in filter(None, (out, fix)):
         need_folder(path)
-    if fix:
-        check_target(data, fix)
+        check_target(data, path)
     found = run_audit(data)
     print(summary(found))
     if out:
-        out.write_text(json.dumps(found.as_dict(), indent=1) + "\n", encoding="utf-8")
+        try:
+            out.write_text(json.dumps(found.as_dict(), indent=1) + "\n", encoding="utf-8")
+        except OSError as error:
+            raise DataError(f"{out} cannot be written: {error.strerror}; make room or name another file") from None
     if fix:
         print(f"\n{write_fixed(found, fix):,} of {len(found.samples):,} pictures are in {fix}")
     raise typer.Exit(1 if found.problems else 0)
@@ -74,7 +76,9 @@ def reconstruct(
     data: Annotated[Path, typer.Argument(help="Labelled pictures, in any layout that `train` takes.")],
     autoencoders: Annotated[Path, typer.Option(help="Folder with the weights; docs/data.md says how to get them.")],
     out: Annotated[Path, typer.Option(help="The folder of pairs to make, or to go on with.")],
-    each: Annotated[int, typer.Option(min=1, max=5, help="Autoencoders for every picture, in turn.")] = 1,
+    each: Annotated[
+        int, typer.Option(min=1, max=5, help="Autoencoders for every picture; its content decides which.")
+    ] = 1,
     also: Annotated[
         list[str] | None, typer.Option(metavar="MAKER", help="inpainted or upscaled, of every picture; repeatable.")
     ] = None,

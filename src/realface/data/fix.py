@@ -1,32 +1,40 @@
 """`realface data audit --fix`: the same data set without its copies and leaks, as a manifest."""
 
 import csv
+import io
+import logging
 import os
+from collections.abc import Collection
 from pathlib import Path
 
 from ..errors import DataError
+from ..harmless import printable
+from ..paths import write_whole
 from .audit import Audit
-from .layouts import NAMES
+from .layouts import NAMES, unwrapped
 
 _KEPT_FIRST = ("test", "valid", "train")
 """A picture in several splits stays in the first of these: what was measured before can be measured again."""
 
+log = logging.getLogger(__name__)
 
-def kept_rows(audit: Audit) -> list[int]:
-    """Rows of `audit.samples` that stay; none changes its split or label.
+
+def kept_rows(audit: Audit, without: Collection[int] = ()) -> list[int]:
+    """Rows of `audit.samples` that stay, as if those `without` were not there; none changes its split or label.
 
     Of files with the same bytes one stays, or none if their labels differ, for nobody knows which is right. Near
     copies stay in one split only, all of those in it.
     """
-    gone: set[int] = set()
+    gone = set(without)
 
     def order(row: int) -> int:
         return _KEPT_FIRST.index(audit.samples[row].split)
 
     for group in audit.exact:
-        gone |= set(group.rows)
-        if len(group.labels) == 1:
-            gone.remove(min(group.rows, key=order))
+        left = [row for row in group.rows if row not in gone]
+        gone |= set(left)
+        if left and len(group.labels) == 1:
+            gone.remove(min(left, key=order))
     for group in audit.near:
         left = [row for row in group.rows if row not in gone]
         gone |= {row for row in left if order(row) > min(map(order, left))}
@@ -37,14 +45,23 @@ def check_target(data: str | Path, out: Path) -> None:
     """Refuse to write `out` over the manifest of `data`, before any work is done.
 
     Raises:
-        DataError
+        DataError: it is that manifest, or the folder of `data` cannot be read.
     """
-    if any(out.resolve() == Path(data, name).resolve() for name in ("", "manifest.csv")):
-        raise DataError(f"{out} is the manifest that is audited; give the new one another name")
+    try:
+        root = unwrapped(Path(data))
+        read = [path.resolve() for path in (root, root / "manifest.csv")]
+    except OSError as error:
+        raise DataError(f"{data}: cannot be read: {error}") from None
+    except ValueError:  # a NUL character: there can be no such path
+        read = []
+    if out.resolve() in read:
+        raise DataError(f"{out} is what is read; give the new file another name")
 
 
 def fix(audit: Audit, out: Path) -> int:
-    """Write what stays as a manifest, with paths relative to it where possible.
+    """Write what stays as a manifest, whole or not at all, with paths relative to it where possible.
+
+    Pictures whose paths are not text cannot be written down; they are left out, with a warning each.
 
     Returns:
         How many pictures stay.
@@ -53,17 +70,21 @@ def fix(audit: Audit, out: Path) -> int:
         DataError: it cannot be written, or would replace the manifest that was audited.
     """
     check_target(audit.data, out)
-    rows = kept_rows(audit)
+    paths = [_relative(sample.path, out) for sample in audit.samples]
+    unnamed = [row for row, path in enumerate(paths) if path.encode(errors="replace").decode() != path]
+    for row in unnamed:
+        log.warning("left out: %s (its name is not text; rename it)", printable(paths[row]))
+    rows = kept_rows(audit, unnamed)
+    text = io.StringIO()
+    writer = csv.writer(text)  # lines end in \r\n: csv quotes no other such characters, and names can hold both
+    writer.writerow(["path", "label", "source", "split", "generator", "sha256"])
+    for row in rows:
+        s = audit.samples[row]
+        writer.writerow([paths[row], NAMES[s.label], s.source, s.split, s.generator, audit.sha256[row]])
     try:
-        with out.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(["path", "label", "source", "split", "generator", "sha256"])
-            for row in rows:
-                s = audit.samples[row]
-                path = _relative(s.path, out)
-                writer.writerow([path, NAMES[s.label], s.source, s.split, s.generator, audit.sha256[row]])
-    except (OSError, UnicodeEncodeError) as error:
-        raise DataError(f"{out}: cannot be written: {error}") from None
+        write_whole(out, text.getvalue().encode())
+    except OSError as error:
+        raise DataError(f"{out} cannot be written: {error.strerror}; make room or name another file") from None
     return len(rows)
 
 

@@ -3,7 +3,6 @@
 Pictures stay where they are; only those inside an archive are copied, into a folder that the user names.
 """
 
-import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from .. import __version__
 from ..errors import DataError, ImageError, Unreadable
 from ..harmless import printable
 from .facts import Facts, read_all
+from .fix import check_target
 from .importing_archives import download, is_zip, unpack_zip
 from .importing_parquet import shards, unpack_parquet
 from .importing_sets import PUBLISHED, Found, Published, differences, in_folder
@@ -49,7 +49,7 @@ class Imported:
         out: the manifest that was written.
         known: the published set it was held against; None for pictures of one's own.
         usable, unusable: pictures with and without an error, by split and class.
-        problems: what is missing or wrong, a sentence each.
+        problems: what is missing or wrong, a line each.
         notes: what else to know.
     """
 
@@ -83,7 +83,7 @@ class Imported:
             lines.append(_line(("all", name), there[0], there[1], published or None))
         lines += ["", *self.problems, *(f"note: {text}" for text in self.notes)]
         lines += [f"{self.known.name if self.known else 'your pictures'}: {self.verdict}", f"manifest: {self.out}"]
-        return printable("\n".join(lines), kept="\n")
+        return "\n".join(map(printable, lines))
 
 
 def import_data(source: str, out: Path, *, copy_to: Path | None = None, expect: str = "") -> Imported:
@@ -103,7 +103,7 @@ def import_data(source: str, out: Path, *, copy_to: Path | None = None, expect: 
     if expect not in ("", "other", *PUBLISHED):
         raise DataError(f"there is no set {expect}; known are {', '.join(PUBLISHED)}, and other for none of them")
     _check_target(source, out)
-    found = _found(source, copy_to)
+    found = _found(source, copy_to, expect)
     known = PUBLISHED.get(expect or found.name)
     result = Imported(out, known, problems=found.problems, notes=found.notes)
     copies, odd, broken = 0, 0, []
@@ -131,15 +131,16 @@ def import_data(source: str, out: Path, *, copy_to: Path | None = None, expect: 
                 if told:
                     broken.append(f"{text}: {told}")
             yield _row(text, sample, told, known)
+        next(facts, None)  # there are no more; without being asked for one, their bar would end before it is full
 
     _write(out, rows())
     if known:
         result.problems += differences(known, result.usable, result.unusable, odd)
         result.notes += [known.warning] if known.warning else []
     if broken:
-        more = f" and {len(broken) - _SHOWN:,} more" if len(broken) > _SHOWN else ""
-        listed = "".join(f"\n  {text}" for text in broken[:_SHOWN])
-        result.problems.append(f"partial: {len(broken):,} pictures cannot be read:{listed}{more}")
+        result.problems.append(f"partial: {len(broken):,} pictures cannot be read:")
+        result.problems += [f"  {text}" for text in broken[:_SHOWN]]
+        result.problems += [f"  and {len(broken) - _SHOWN:,} more"] if len(broken) > _SHOWN else []
     if copies:
         result.notes.append(f"{copies:,} pictures are copies of others, byte for byte; realface data audit lists them")
     return result
@@ -148,26 +149,22 @@ def import_data(source: str, out: Path, *, copy_to: Path | None = None, expect: 
 def _check_target(source: str, out: Path) -> None:
     if out.is_dir() or not out.resolve().parent.is_dir():
         raise DataError(f"{out} cannot be written: name a file in a folder that is there")
-    if out.exists() and os.path.exists(source) and out.samefile(source):
-        raise DataError(f"{out} is what is imported; give the manifest another name")
+    check_target(source, out)
 
 
-def _found(source: str, copy_to: Path | None) -> Found:
+def _found(source: str, copy_to: Path | None, expect: str) -> Found:
     if source.startswith(FETCH):
-        return in_folder(download(source.removeprefix(FETCH), copy_to))
+        return in_folder(download(source.removeprefix(FETCH), copy_to), expect)
     root = Path(source)
     try:
         if root.is_file() and is_zip(root):
-            problems = unpack_zip(root, copy_to)
-            found = in_folder(copy_to or root)
-            found.problems[:0] = problems
-            return found
+            return unpack_zip(root, copy_to, expect)
         packed = shards(root) if root.is_file() else []
     except OSError as error:
         raise DataError(f"{source}: cannot be read: {error}") from None
     if not packed:
         try:
-            found = in_folder(root)
+            found = in_folder(root, expect)
         except DataError:
             packed = shards(root) if root.is_dir() else []
             if not packed:

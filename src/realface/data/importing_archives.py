@@ -12,7 +12,7 @@ from pathlib import Path, PureWindowsPath
 from ..errors import DataError, MissingExtra
 from ..paths import SUFFIXES, write_whole
 from ..progress import track
-from .importing_sets import PUBLISHED
+from .importing_sets import PUBLISHED, Found, in_folder
 from .layouts import SPLITS
 
 _TABLES = tuple(f"{split}.csv" for split in SPLITS)
@@ -53,11 +53,13 @@ def is_zip(path: Path) -> bool:
         return file.read(4) in (b"PK\3\4", b"PK\5\6")
 
 
-def unpack_zip(path: Path, to: Path | None) -> list[str]:
-    """Write the pictures and the Kaggle tables of a zip file into a folder, where they are not there already.
+def unpack_zip(path: Path, to: Path | None, expect: str = "") -> Found:
+    """Write the pictures and the Kaggle tables of a zip file into a folder of its name in `to`, for that may hold more.
 
-    Returns:
-        What could not be unpacked, a sentence each.
+    Args:
+        path: the zip file.
+        to: the folder that was named.
+        expect: as of `in_folder`.
 
     Raises:
         DataError: the file is cut off, damaged or hostile, of which nothing is written; there is no folder, or it
@@ -68,23 +70,33 @@ def unpack_zip(path: Path, to: Path | None) -> list[str]:
     except Exception:  # whatever a damaged directory makes of the reader
         raise DataError(f"{path} is cut off or damaged: no zip file that is whole; download it again") from None
     broken = []
+    names = set()
     with archive:
         members = _checked(path, archive.infolist())
-        to = made_folder(path, to, sum(member.file_size for member in members))
+        own = to and to / path.stem.strip(". ")
+        to = made_folder(path, own, sum(member.file_size for member in members))
         for member in track(members, "unpacking"):
             target = to.joinpath(*_parts(member))
-            if target.is_file() and target.stat().st_size == member.file_size:
-                continue
+            names.add(_folded(target))
             try:
                 with archive.open(member) as file:
-                    data = file.read(LARGEST + 1)
+                    data = file.read(member.file_size + 1)  # as many bytes are made, or a few thousand
             except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError, ValueError):
                 data = None
             if data is None or len(data) != member.file_size:
                 broken.append(member.filename)
                 continue
             write(target, data)
-    return [f"partial: {len(broken):,} files in {path.name} are damaged, such as {broken[0]}"] if broken else []
+    found = in_folder(to, expect)
+    found.samples = [s for s in found.samples if _folded(s.path) in names]  # others may have been put there
+    if broken:
+        found.problems.insert(0, f"partial: {len(broken):,} files in {path.name} are damaged, such as {broken[0]}")
+    return found
+
+
+def _folded(path: Path) -> str:
+    """The same for all names that mean one file on some system."""
+    return path.as_posix().casefold()
 
 
 def _parts(member: zipfile.ZipInfo) -> tuple[str, ...]:
@@ -100,28 +112,32 @@ def _checked(path: Path, members: Sequence[zipfile.ZipInfo]) -> list[zipfile.Zip
     """
     if len(members) > FILES:
         raise DataError(f"{path} holds {len(members):,} files, more than is unpacked")
-    seen: set[tuple[str, ...]] = set()
+    seen: set[str] = set()
     kept = []
     for member in members:
         name, parts = member.filename, _parts(member)
-        if PureWindowsPath(name).anchor or ".." in parts or "\0" in member.orig_filename:
+        up = any(not part.rstrip(". ") for part in parts)  # Windows cuts dots and spaces off the end of a name
+        if PureWindowsPath(name).anchor or up or ":" in name or "\0" in member.orig_filename:
             raise DataError(f"{path} would write outside the folder ({name!r}); not unpacked")
         if stat.S_IFMT(member.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
             raise DataError(f"{path} holds a link or a device ({name!r}); not unpacked")
-        if member.is_dir() or not parts or parts[0] == "__MACOSX" or parts[-1].startswith("."):
+        if member.is_dir() or not parts or parts[0] == "__MACOSX" or any(part.startswith(".") for part in parts):
             continue
         if parts[-1] in _TABLES or Path(parts[-1]).suffix.lower() in SUFFIXES:
-            if parts in seen:
+            key = _folded(Path(*parts))
+            if key in seen:
                 raise DataError(f"{path} holds {name!r} twice; not unpacked")
             if member.flag_bits & 1:
                 raise DataError(f"{path} is locked with a password; unpack it yourself and import the folder")
+            if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # others are read without bounds
+                raise DataError(f"{path} is packed in a way that is not read; pack it again, as an ordinary zip file")
             if member.file_size > LARGEST:
                 raise DataError(f"{path}: {name!r} would be {member.file_size:,} bytes large; not unpacked")
-            seen.add(parts)
+            seen.add(key)
             kept.append(member)
     if sum(member.file_size for member in kept) > TOTAL:
         raise DataError(f"{path} would be larger than {TOTAL:,} bytes; not unpacked")
-    if all(parts[-1] in _TABLES for parts in seen):
+    if all(_parts(member)[-1] in _TABLES for member in kept):
         raise DataError(f"{path}: no pictures found in it")
     return kept
 
@@ -146,8 +162,10 @@ def made_folder(source: Path, to: Path | None, size: int) -> Path:
 
 
 def write(target: Path, data: bytes) -> None:
-    """Write a file whole, and the folders it is in; DataError where that fails."""
+    """Write a file whole, and the folders it is in, unless it is there already; DataError where that fails."""
     try:
+        if target.is_file() and target.stat().st_size == len(data) and target.read_bytes() == data:
+            return
         target.parent.mkdir(parents=True, exist_ok=True)
         write_whole(target, data)
     except OSError as error:

@@ -17,7 +17,7 @@ from .importing_archives import LARGEST, TOTAL, made_folder, write
 from .importing_sets import KAGGLE_140K, Found, named_as_140k
 from .layouts import LABELS, NAMES, SPLIT_NAMES, Sample, is_parquet, with_splits
 
-GROUP = 4 * 2**30  # most bytes of a file that are in memory at a time
+GROUP = 4 * 2**30  # most bytes of a row group, by what the file says of it
 _SIGNATURES = {b"\xff\xd8\xff": ".jpg", b"\x89PNG": ".png", b"RIFF": ".webp", b"BM": ".bmp", b"GIF8": ".gif"}
 _SHARD = re.compile(r"(.+)-(\d{5})-of-(\d{5})(-[0-9a-f]+)?")
 
@@ -44,7 +44,7 @@ def shards(source: Path) -> list[Path]:
 
 
 def unpack_parquet(source: Path, paths: Sequence[Path], to: Path | None) -> Found:
-    """Write the pictures of Hugging Face Parquet into a folder, as `split/class/file-row.jpg`.
+    """Write the pictures of Hugging Face Parquet into a folder, as `split/class/file/row.jpg`.
 
     Whatever their numbers are, labels count by their names, which the file says; failing that, by what the column
     `generator` or the folder in a picture's own path says.
@@ -59,19 +59,18 @@ def unpack_parquet(source: Path, paths: Sequence[Path], to: Path | None) -> Foun
     to = made_folder(source, to, sum(path.stat().st_size for path in paths))
     base = source if source.is_dir() else source.parent
     for path in track(paths, "unpacking"):
-        stem = "-".join(path.relative_to(base).with_suffix("").parts)
+        inner = path.relative_to(base).with_suffix("")
         try:
             for number, (data, own, label, generator) in enumerate(_rows(path)):
                 if not data or label not in LABELS:
                     counts["without a picture" if not data else "without a label"] += 1
                     continue
                 total += len(data)
-                if len(data) > LARGEST or total > TOTAL:
-                    raise DataError(f"{path} holds more than is unpacked; this is no set of face pictures")
+                if total > TOTAL:
+                    raise _too_much(path)
                 split = _split(path)
-                target = to / split / label / f"{stem}-{number:06}{_suffix(data, own)}"
-                if not (target.is_file() and target.stat().st_size == len(data)):
-                    write(target, data)
+                target = to / split / label / inner / f"{number:06}{_suffix(data, own)}"
+                write(target, data)
                 names.append((label, PurePosixPath(own).name))
                 made = generator if label == "fake" else ""
                 found.samples.append(Sample(target, LABELS[label], "", split, made))
@@ -110,7 +109,10 @@ def _picture_column(schema: Any) -> str:
 
 
 def _rows(path: Path) -> Iterator[tuple[bytes | None, str, str, str]]:
-    """Bytes, own path, class ("" where unknown) and generator of each picture; a few are in memory at a time."""
+    """Bytes, own path, class ("" where unknown) and generator of each picture.
+
+    One row is made at a time, and measured before Python has it: of many rows that share a value, a file holds it once.
+    """
     with parquet.ParquetFile(path) as file:
         schema = file.schema_arrow
         column = _picture_column(schema)
@@ -118,13 +120,19 @@ def _rows(path: Path) -> Iterator[tuple[bytes | None, str, str, str]]:
         words = [name for name in ("label", "labels", "generator") if name in schema.names]
         for group in range(file.num_row_groups):
             if file.metadata.row_group(group).total_byte_size > GROUP:
-                raise DataError(f"{path} holds more than is unpacked; this is no set of face pictures")
-        for batch in file.iter_batches(batch_size=64, columns=[column, *words]):
-            for row in batch.to_pylist():
-                said = {name: _word(features.get(name), row[name]) for name in words}
-                picture = row[column] or {}
-                own = str(picture.get("path") or "")
-                yield picture.get("bytes"), own, _class(said, own), said.get("generator", "")
+                raise _too_much(path)
+        for batch in file.iter_batches(batch_size=1, columns=[column, *words]):
+            if batch.nbytes > LARGEST:
+                raise _too_much(path)
+            (row,) = batch.to_pylist()
+            said = {name: _word(features.get(name), row[name]) for name in words}
+            picture = row[column] or {}
+            own = str(picture.get("path") or "")
+            yield picture.get("bytes"), own, _class(said, own), said.get("generator", "")
+
+
+def _too_much(path: Path) -> DataError:
+    return DataError(f"{path} holds more than is unpacked; this is no set of face pictures")
 
 
 def _features(schema: Any) -> dict[str, Any]:
@@ -139,7 +147,7 @@ def _features(schema: Any) -> dict[str, Any]:
 def _word(feature: Any, value: Any) -> str:
     """What a cell says, by the names its column has for its numbers."""
     names = feature.get("names") if isinstance(feature, dict) else None
-    if names and isinstance(value, int):
+    if isinstance(names, list) and isinstance(value, int):
         return str(names[value]) if 0 <= value < len(names) else ""
     return value if isinstance(value, str) else ""
 

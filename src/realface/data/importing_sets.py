@@ -71,22 +71,22 @@ class Found:
     notes: list[str] = field(default_factory=list)
 
 
-def in_folder(root: Path) -> Found:
-    """The pictures of a folder or a manifest, and which published set they look like.
+def in_folder(root: Path, expect: str = "") -> Found:
+    """The pictures of a folder or a manifest, and which published set they look like; none where "other" is expected.
 
     Raises:
         DataError: there are none, or a manifest is wrong.
     """
-    if root.is_file() and _is_table(root):
-        raise DataError(f"{root} is a table of the Kaggle set; import the folder it is in")
     try:
-        ciplab = _ciplab_folders(root)
+        if root.is_file() and _is_table(root):
+            raise DataError(f"{root} is a table of the Kaggle set; import the folder it is in")
+        inner = unwrapped(root)
+        if expect == "other" or not inner.is_dir() or (inner / "manifest.csv").is_file():
+            return Found("", read_data(root))
+        samples = sorted(from_folders(inner), key=lambda s: str(s.path))
+        ciplab = [] if samples else _ciplab_folders(root)
         if ciplab:
             return _of_ciplab(root, ciplab)
-        if not root.is_dir() or (root / "manifest.csv").is_file():
-            return Found("", read_data(root))
-        inner = unwrapped(root)
-        samples = sorted(from_folders(inner), key=lambda s: str(s.path))
         tables = list(_tables(root, inner))
     except OSError as error:
         raise DataError(f"{root}: cannot be read: {error}") from None
@@ -148,7 +148,8 @@ def _of_ciplab(root: Path, folders: Sequence[Path]) -> Found:
     files = [
         Sample(path, label, "", "")
         for name, label in LABELS.items()
-        for path in pictures_in(inner / f"training_{name}")
+        if (folder := inner / f"training_{name}").is_dir()
+        for path in pictures_in(folder)
     ]
     if not files:
         raise DataError(f"{root}: no pictures found in {inner}")

@@ -16,7 +16,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..errors import DataError
+from ..errors import DataError, ImageError
+from ..images import read_bytes
 from ..paths import SUFFIXES
 
 SPLITS = ("train", "valid", "test")
@@ -53,14 +54,12 @@ def read_data(data: str | Path) -> list[Sample]:
     Raises:
         DataError: there is no such data set, it has no known layout, or a row of its manifest is wrong.
     """
-    root = Path(data)
     try:
-        if root.is_file():
-            samples = list(_from_manifest(root))
-        elif (root / "manifest.csv").is_file():
-            samples = list(_from_manifest(root / "manifest.csv"))
+        root = unwrapped(Path(data))
+        manifest = root / "manifest.csv" if root.is_dir() else root
+        if manifest.is_file():
+            samples = list(_from_manifest(manifest))
         elif root.is_dir():
-            root = unwrapped(root)
             samples = list(from_folders(root))
         else:
             raise DataError(f"{data}: there is no such folder or manifest")
@@ -82,8 +81,8 @@ def fingerprints(samples: Iterable[Sample]) -> list[str]:
 
     def of_file(path: Path) -> str:
         try:
-            return hashlib.sha256(path.read_bytes()).hexdigest()
-        except OSError:
+            return hashlib.sha256(read_bytes(path)).hexdigest()
+        except ImageError:
             return "unreadable"
 
     return [f"{of_file(s.path)} {s.label} {s.split}" for s in samples]
@@ -145,6 +144,8 @@ def _from_manifest(path: Path) -> Iterable[Sample]:
             raise DataError(f"{path}, {where}: split must be train, valid or test, not {row['split']!r}")
         if not row["path"]:
             raise DataError(f"{path}, {where}: the path is missing")
+        if "\0" in row["path"]:
+            raise DataError(f"{path}, {where}: the path has a NUL character in it, as no path can; mend the row")
         source, generator = row.get("source") or "", row.get("generator") or ""
         if source == "all":
             raise DataError(f"{path}, {where}: no source can be called all, as the figures of all pictures are")
@@ -154,30 +155,57 @@ def _from_manifest(path: Path) -> Iterable[Sample]:
     return seen.values()
 
 
-def _folders(root: Path) -> dict[str, Path]:
-    """Folders in `root` by their names in lower case, without those that systems hide in archives."""
-    return {p.name.lower(): p for p in sorted(root.iterdir()) if p.is_dir() and not p.name.startswith((".", "__"))}
+def _folders(root: Path) -> list[Path]:
+    """Folders in `root`, without those that systems hide in archives."""
+    return [p for p in sorted(root.iterdir()) if p.is_dir() and not p.name.startswith((".", "__"))]
 
 
 def unwrapped(root: Path) -> Path:
-    """The folder of the layout: `root`, or where it holds only a folder, that one's."""
-    folders = _folders(root)
-    if len(folders) == 1 and not (LABELS | SPLIT_NAMES).keys() & folders.keys():
-        return unwrapped(*folders.values())
+    """The folder of the layout or of `manifest.csv`: `root`, or where it holds only a folder, that one's."""
+    while root.is_dir() and not (root / "manifest.csv").is_file():
+        folders = _folders(root)
+        if len(folders) != 1 or folders[0].name.lower() in LABELS | SPLIT_NAMES:
+            break
+        root = folders[0]
     return root
 
 
 def pictures_in(folder: Path) -> Iterator[Path]:
-    """The files in a folder and those below it that are pictures by their names."""
-    return (p for p in folder.rglob("[!.]*") if p.suffix.lower() in SUFFIXES and p.is_file())
+    """The files in a folder and those below it that are pictures by their names, without what is hidden.
+
+    Links to folders are followed.
+
+    Raises:
+        DataError: a link leads back to a folder that it lies in.
+    """
+    left = [(folder, frozenset[Path]())]
+    while left:
+        inner, above = left.pop()
+        real = inner.resolve()
+        if real in above:
+            raise DataError(f"{inner} is a link to a folder that it lies in; take the link away")
+        for path in inner.iterdir():
+            if path.name.startswith("."):
+                continue
+            if path.suffix.lower() in SUFFIXES and path.is_file():
+                yield path
+            elif path.is_dir():
+                left.append((path, above | {real}))
 
 
 def from_folders(root: Path) -> Iterator[Sample]:
-    """The pictures in `{train,valid,test}/{real,fake}` or `{real,fake}` of a folder; with the latter, split is ""."""
+    """The pictures in `{train,valid,test}/{real,fake}` or `{real,fake}` of a folder; with the latter, split is "".
+
+    Raises:
+        DataError: the folder has both.
+    """
     folders = _folders(root)
-    splits = {folders[name]: split for name, split in SPLIT_NAMES.items() if name in folders}
-    for folder, split in splits.items() if splits else [(root, "")]:
-        for inner in sorted(p for p in folder.iterdir() if p.is_dir()):
+    splits = [(p, SPLIT_NAMES[p.name.lower()]) for p in folders if p.name.lower() in SPLIT_NAMES]
+    for folder in folders if splits else []:
+        if folder.name.lower() in LABELS:  # the same pictures, perhaps, as they were before they were split
+            raise DataError(f"{root} has {folder.name} beside {splits[0][0].name}; keep either classes or splits in it")
+    for folder, split in splits or [(root, "")]:
+        for inner in _folders(folder):
             label = LABELS.get(inner.name.lower())
             if label is not None:
                 yield from (Sample(p, label, "", split) for p in pictures_in(inner))

@@ -16,7 +16,9 @@ import numpy as np
 import torch
 from PIL import Image
 
-from ..errors import DataError, ImageError, Unreadable
+from ..errors import DataError, ImageError
+from ..harmless import printable
+from ..images import read_bytes
 from ..memory import keep_freed_memory
 from ..paths import write_whole
 from ..progress import track
@@ -28,6 +30,7 @@ from .makers import Maker
 
 LARGEST = 512  # pixels a side; of a larger face its middle is taken, never a smaller copy of it
 MANIFEST, PICTURES = "manifest.csv", "pictures"
+LITTER = (".DS_Store", "Thumbs.db", "desktop.ini")  # that systems leave in folders which people look at
 COLUMNS = ("path", "label", "source", "split", "generator", "pair")
 VALID = 10  # of the faces of nobody, every so manieth is for validation
 Row = tuple[str, ...]  # of the manifest, as COLUMNS
@@ -53,7 +56,7 @@ def reconstruct(
         data: a data set; its fake pictures are passed over, and its test split.
         autoencoders: the folder with the weights, see `realface.data.autoencoders.load`.
         out: a new or empty folder, or one of an earlier run.
-        each: autoencoders for every picture, taken in turn; 5 is all of them.
+        each: autoencoders for every picture, which its content decides; 5 is all of them.
         also: makers of `realface.data.makers.MAKERS` for every picture, besides.
         stylegan: whole generated faces, which belong to no real one.
 
@@ -71,39 +74,36 @@ def reconstruct(
     names = list(models)
     others = makers.load(also)
     nobody = makers.stylegan() if stylegan else None
-    rows: dict[str, Row] = {}  # by path
+    rows: dict[str, Row] = {}  # by path, so that a copy is not told twice
     try:
         out.mkdir(parents=True, exist_ok=True)
-        own = {PICTURES, MANIFEST, f"{MANIFEST}.part"}  # the last of a run that was ended while it wrote
+        own = {PICTURES, MANIFEST, f"{MANIFEST}.part", *LITTER}  # .part of a run that was ended while it wrote
         if strangers := {path.name for path in out.iterdir()} - own:
             raise DataError(f"{out} holds something else ({min(strangers)}); give a new folder")
         (out / PICTURES).mkdir(exist_ok=True)
-        for number, sample in enumerate(track(samples, "reconstructing")):
-            chosen = {names[(number + i) % len(names)]: None for i in range(each)}
+        for sample in track(samples, "reconstructing"):
             try:
-                pair = _pair(sample, {name: models[name] for name in chosen} | others, out)
-                if pair[0][0] not in rows:  # a copy is not told twice
-                    rows |= {row[0]: row for row in pair}
+                pair = hashlib.sha256(read_bytes(sample.path)).hexdigest()[:20]
+                first = int(pair[:8], 16)  # not by its place: then one picture more would change what others get
+                chosen = [names[(first + i) % len(names)] for i in range(each)]
+                for row in _pair(pair, sample, {name: models[name] for name in chosen} | others, out):
+                    rows.setdefault(row[0], row)
             except ImageError as error:
-                log.warning("left out: %s (%s)", sample.path, error)
+                log.warning("left out: %s (%s)", printable(str(sample.path)), error)
         if not rows:
             raise DataError(f"{data}: no real picture shows a face")
         if nobody:
             rows |= {row[0]: row for row in _faces_of_nobody(nobody, stylegan, out)}
         text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows([COLUMNS, *rows.values()])
+        csv.writer(text).writerows([COLUMNS, *rows.values()])
         write_whole(out / MANIFEST, text.getvalue().encode())
     except OSError as error:
         raise DataError(f"{out} cannot be written: {error.strerror}") from None
     return sum(row[1] == "fake" for row in rows.values())
 
 
-def _pair(sample: Sample, models: Mapping[str, Maker], out: Path) -> list[Row]:
+def _pair(pair: str, sample: Sample, models: Mapping[str, Maker], out: Path) -> list[Row]:
     """Rows of the manifest for a real picture and its reconstructions; files that are missing are made."""
-    try:
-        pair = hashlib.sha256(sample.path.read_bytes()).hexdigest()[:20]
-    except OSError as error:
-        raise Unreadable(f"it cannot be read: {error.strerror}") from None
     paths = {name: out / PICTURES / f"{pair}.{name}.png" for name in models}
     real = out / PICTURES / f"{pair}.png"
     missing = {name: path for name, path in paths.items() if not path.exists()}
@@ -114,7 +114,8 @@ def _pair(sample: Sample, models: Mapping[str, Maker], out: Path) -> list[Row]:
             _save(models[name](face), path)
     rows: list[Row] = [(f"{PICTURES}/{real.name}", "real", sample.source, sample.split, "", pair)]
     for name, path in paths.items():
-        rows.append((f"{PICTURES}/{path.name}", "fake", f"{sample.source} by {name}", sample.split, name, pair))
+        source = f"{sample.source} by {name}" if sample.source else name
+        rows.append((f"{PICTURES}/{path.name}", "fake", source, sample.split, name, pair))
     return rows
 
 

@@ -18,10 +18,10 @@ _SOURCES = 50
 def summary(audit: Audit) -> str:
     """What was found: balance, files, copies, shortcuts, and the problems and notes drawn from them."""
     parts = [_balance(audit), _one_class(audit), _unreadable(audit), *_copies(audit), _shortcuts(audit)]
-    parts += [_listed("Problems", audit.problems), _listed("To know", audit.notes)]
-    text = "\n\n".join(part for part in parts if part)
-    text += "" if audit.problems else "\n\nNo problems found."
-    return printable(text, kept="\n")
+    for title, told in (("Problems", audit.problems), ("To know", audit.notes)):
+        parts.append(_listed(title, list(map(printable, told))))
+    parts += [] if audit.problems else ["No problems found."]
+    return "\n\n".join(filter(None, parts))
 
 
 def _balance(audit: Audit) -> str:
@@ -30,25 +30,28 @@ def _balance(audit: Audit) -> str:
     for (source, *_), number in audit.counts.items():
         sizes[source] += number
     largest = sorted(source for source, _ in sizes.most_common(_SOURCES)) if any(sizes) else []
-    rows = {source or "(not said)": [audit.counts[source, *column] for column in columns] for source in largest}
-    rows["all pictures"] = [audit.count(*column) for column in columns]
-    width = max(map(len, rows))
+    rows = [
+        (printable(source) or "(not said)", [audit.counts[source, *column] for column in columns]) for source in largest
+    ]
+    rows.append(("all pictures", [audit.count(*column) for column in columns]))
+    width = max(len(title) for title, _ in rows)
     lines = [" " * width + "".join(f"{name + ' ' + split:>12}" for split, name in columns)]
-    lines += [f"{title:<{width}}" + "".join(f"{cell or '-':>12}" for cell in cells) for title, cells in rows.items()]
+    lines += [f"{title:<{width}}" + "".join(f"{cell or '-':>12}" for cell in cells) for title, cells in rows]
     if len(sizes) > _SOURCES:
         lines.insert(-1, f"and {len(sizes) - _SOURCES:,} smaller sources")
     return "\n".join(lines)
 
 
 def _one_class(audit: Audit) -> str:
-    kinds = {name: [source for source, own in audit.one_class.items() if own == name] for name in NAMES}
+    kinds = {name: [printable(source) for source, own in audit.one_class.items() if own == name] for name in NAMES}
     told = [f"{name}: {some(sources, _SOURCES)}" for name, sources in kinds.items() if sources]
     lines = [fill(line, 120, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False) for line in told]
     return "\n".join(["Sources of one class only", *lines]) if lines else ""
 
 
 def _unreadable(audit: Audit) -> str:
-    return _listed("Unreadable", [f"{path}: {reason}" for path, reason in audit.unreadable.items()], _SHOWN)
+    told = [printable(f"{path}: {reason}") for path, reason in audit.unreadable.items()]
+    return _listed("Unreadable", told, _SHOWN)
 
 
 def _copies(audit: Audit) -> Iterator[str]:
@@ -59,7 +62,7 @@ def _copies(audit: Audit) -> Iterator[str]:
 
 def _group(audit: Audit, group: Group) -> str:
     samples = [audit.samples[row] for row in group.rows]
-    told = "\n    ".join(f"{s.split} {NAMES[s.label]}  {s.path}" for s in samples[:_SHOWN])
+    told = "\n    ".join(f"{s.split} {NAMES[s.label]}  {printable(str(s.path))}" for s in samples[:_SHOWN])
     return told + (f"\n    and {len(samples) - _SHOWN:,} more" if len(samples) > _SHOWN else "")
 
 
@@ -70,7 +73,7 @@ def _shortcuts(audit: Audit) -> str:
     for source, group in groupby(measured, key=lambda s: s.source):
         found = list(group)
         told = [s for s in found if not source or s.verdict != FINE]
-        lines.append(f"  in {source or 'all pictures'}")
+        lines.append(f"  in {printable(source) or 'all pictures'}")
         lines += [f"    {s}" for s in told]
         if len(told) < len(found):
             best = max(s.auc or 0 for s in found if s not in told)

