@@ -43,7 +43,7 @@ figures: $(VENV)/.test  ## After `make best`: measure again all figures in the d
 	$(BIN)/python scripts/five_networks.py $(DATA) --minutes 6
 	$(BIN)/python scripts/faster.py $(DATA) --every 4
 	rm -rf runs/report
-	$(BIN)/realface evaluate $(DATA) --detector fast --detector best --every 4 --out runs/report
+	$(BIN)/realface evaluate $(DATA) --detector fast --detector best --out runs/report
 	$(BIN)/python scripts/cascade.py runs/report
 	$(BIN)/python benchmarks/faces.py $(DATA)
 	$(BIN)/python benchmarks/heatmap.py $(DATA)

@@ -2,7 +2,7 @@
 
     python scripts/cascade.py REPORT [--out results/cascade.json]
 
-REPORT is the folder that the command in `EVALUATE` writes: what both answer for one in four pictures. Faces a second
+REPORT is the folder that the command in `EVALUATE` writes: what both answer for the test split. Faces a second
 are worked out from results/speed.json, on one core: milliseconds of `fast` for every face, and of `best` for the share
 that is sent on.
 """
@@ -15,7 +15,7 @@ from realface import Detector
 from realface.evaluation.origin import origin
 from realface.evaluation.rows import FILE
 
-EVALUATE = "realface evaluate DATA --detector fast --detector best --every 4 --out REPORT"
+EVALUATE = "realface evaluate DATA --detector fast --detector best --out REPORT"
 ROOT = Path(__file__).resolve().parent.parent
 Answer = tuple[int, float, str]  # label, probability of fake, verdict
 
