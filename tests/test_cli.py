@@ -12,7 +12,7 @@ import pytest
 from conftest import brightness_detector, encoded, grey
 from PIL import Image
 
-from realface import Detector, cli, paths, progress, table
+from realface import Detector, cli, progress, table
 from realface.card import Preprocessing
 from realface.results import Crop, DetectorId, Face, Probability, Trial, Verdict
 
@@ -255,22 +255,21 @@ def test_the_app_is_started_as_asked_and_its_status_passed_on(run, monkeypatch: 
 
     monkeypatch.setattr("realface.web.launch.launch", launch)
     assert run("app")[0] == run("app", "--detector", "fast", "--port", 8600, "--no-browser")[0] == 3
+    assert run("app", "--port", 70000)[0] == 2
+    status, _, err = run("app", "--detector", "nope")
+    assert (status, "no detector 'nope'" in err) == (2, True)
     assert started == [("best", 8501, True), ("fast", 8600, False)]
 
 
-@pytest.mark.parametrize(
-    ("variables", "folder"),
-    [
-        ({"REALFACE_CACHE": "/own", "XDG_CACHE_HOME": "/xdg"}, "/own/crops"),
-        ({"XDG_CACHE_HOME": "/xdg"}, "/xdg/realface/crops"),
-        ({"XDG_CACHE_HOME": "", "HOME": "/home/a", "USERPROFILE": "/home/a"}, "/home/a/.cache/realface/crops"),
-    ],
-)
-def test_where_the_cache_is(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], folder: str) -> None:
-    monkeypatch.delenv("REALFACE_CACHE", raising=False)
-    for name, value in variables.items():
-        monkeypatch.setenv(name, value)
-    assert paths.cache_dir("crops") == Path(folder)
+def test_a_file_is_not_called_what_it_will_not_be(run, tmp_path: Path, pictures: Path) -> None:
+    for arguments, form in (
+        (("scan", pictures, "--out", tmp_path / "r.csv"), "a Parquet file"),
+        (("data", "import", pictures, "--out", tmp_path / "m.CSV"), "a Parquet file"),
+        (("data", "audit", pictures, "--out", tmp_path / "a.csv"), "JSON"),
+        (("data", "audit", pictures, "--fix", tmp_path / "m.parquet"), "a CSV file"),
+    ):
+        status, _, err = run(*arguments)
+        assert (status, f"would be {form}, whatever its name says; give it another name" in err) == (2, True)
 
 
 @pytest.mark.parametrize(("items", "total"), [((3, 1, 2), None), (iter((3, 1, 2)), 3)])
@@ -367,17 +366,3 @@ def test_training_without_its_extra_says_what_to_install(run, tmp_path: Path, mo
     monkeypatch.setitem(sys.modules, "pytorch_lightning", None)
     status, _, err = run("train", tmp_path, "--out", tmp_path / "r")
     assert (status, 'pip install "realface[train]"' in err) == (2, True)
-
-
-def test_an_unreadable_folder_within_a_folder_is_not_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "locked").mkdir()
-    (tmp_path / "a.png").write_bytes(b"x")
-    scandir = os.scandir
-
-    def denied(path: str):
-        if os.path.basename(path) == "locked":
-            raise PermissionError(13, "denied", path)
-        return scandir(path)
-
-    monkeypatch.setattr(os, "scandir", denied)
-    assert list(paths.expand([str(tmp_path)])) == [str(tmp_path / "a.png"), str(tmp_path / "locked")]

@@ -52,8 +52,13 @@ class TestLoad:
     def test_missing(self, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.chdir(tmp_path)
         Path("folder").mkdir()
-        with pytest.raises(DetectorError, match=r"no detector .*give a \.onnx file or one of"):
+        with pytest.raises(DetectorError, match=r"no detector .*give a \.onnx file that is there or one of"):
             Detector.load(name)
+
+    def test_something_else_is_named(self, tmp_path: Path) -> None:
+        (tmp_path / "photo.jpg").write_bytes(b"\xff\xd8\xff")
+        with pytest.raises(DetectorError, match=r"photo\.jpg: this is not a detector file"):
+            Detector.load(tmp_path / "photo.jpg")
 
 
 def renamed(old: str, new: str) -> Callable[[onnx.ModelProto], None]:

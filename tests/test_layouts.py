@@ -232,7 +232,7 @@ class TestFolders:
         "names", [(), ("a.jpg",), ("real/a.txt",), ("people/a.jpg", "robots/b.jpg"), ("train/a.jpg",)]
     )
     def test_no_pictures(self, tmp_path: Path, names: tuple[str, ...]) -> None:
-        with pytest.raises(DataError, match="no pictures found; see the data layouts"):
+        with pytest.raises(DataError, match="no pictures found in folders called real and fake, and no manifest"):
             read_data(touch(tmp_path, *names))
 
     def test_unreadable_folder(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -229,6 +229,15 @@ def test_a_worker_that_cannot_start_ends_the_scan(detector_file: Path, monkeypat
     refused()
 
 
+def test_typing_errors_alone_make_no_result(sources: list[str], detector_file: Path, tmp_path: Path) -> None:
+    out = tmp_path / "r.parquet"
+    with pytest.raises(ScanError, match=r"there is no .*nope nor .*\*\.jpg; check the path"):
+        scan([f"{tmp_path}/nope", f"{tmp_path}/*.jpg"], out, detector=str(detector_file))
+    assert list(tmp_path.iterdir()) == []
+    scan([f"{tmp_path}/nope", f"{sources[0]}/bright/0*.png"], out, detector=str(detector_file), workers=1)
+    assert summary(out).answers["not_found"] == 1
+
+
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
     monkeypatch.setattr(sys, "argv", ["realface", *map(str, arguments)])
     with pytest.raises(SystemExit) as ended:
@@ -241,6 +250,8 @@ def test_the_command_line(begun: Path, sources: list[str], detector_file: Path, 
     assert "24 pictures so far; the scan is not finished" in capsys.readouterr().out
     scan_it = ("scan", "--out", begun, *sources, "--detector", detector_file, "--workers", "1")
     assert run(monkeypatch, *scan_it) == 2
+    assert run(monkeypatch, *scan_it, "--resume", "--address", "auto") == 2
+    assert "--address is that of a Ray cluster; add --engine ray" in capsys.readouterr().err
     with monkeypatch.context() as patch:
         patch.setattr(local.Pool, "run", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         assert run(patch, *scan_it, "--resume") == 130

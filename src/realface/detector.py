@@ -106,8 +106,11 @@ class Detector:
             data = None
         if data is None:
             names = ", ".join(bundled())
-            raise DetectorError(f"no detector {str(detector)!r}: give a .onnx file or one of: {names}") from None
-        return cls(data, threads=threads, limits=limits, max_faces=max_faces)
+            raise DetectorError(f"no detector {str(detector)!r}: give a .onnx file that is there or one of: {names}")
+        try:
+            return cls(data, threads=threads, limits=limits, max_faces=max_faces)
+        except DetectorError as error:
+            raise DetectorError(f"{path}: {error}") from None
 
     def check(self, picture: Picture, *, heatmap: bool = False, stability: bool = False) -> Verdict:
         """Judge one picture.

@@ -36,7 +36,7 @@ def check(
 ) -> None:
     """Say of each picture whether its faces are real or made by a machine.
 
-    Exit status: 0 all answered, 1 some could not be, 2 wrong usage.
+    Exit status: 0 all answered, 1 some could not be, 2 wrong usage, 130 stopped.
     """
     limits = Limits(max_megabytes * 2**20, max_megapixels * 1_000_000)
     keep_freed_memory()
@@ -67,12 +67,13 @@ def check(
 
 def app_command(
     detector: DetectorOption = "best",
-    port: Annotated[int, typer.Option(help="Port on this computer.")] = 8501,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port on this computer.")] = 8501,
     browser: Annotated[bool, typer.Option(help="Open the page in a browser.")] = True,
 ) -> None:
     """Open the web app in a browser; it runs on this computer and sends nothing away."""
     from ..web.launch import launch
 
+    Detector.load(detector)  # one that cannot be used is told here, not on a page
     raise typer.Exit(launch(detector, port, open_browser=browser))
 
 

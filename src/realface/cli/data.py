@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from ..errors import DataError
-from .options import need_folder, need_training
+from .options import TABLES, need_folder, need_form, need_training
 
 data_app = typer.Typer(help="Look at labelled pictures before anything is learned from them.", no_args_is_help=True)
 
@@ -31,6 +31,7 @@ def import_(
     Exit status: 0 complete, 1 something is missing, wrong or unreadable, 2 nothing could be imported.
     """
     need_training()
+    need_form(out, "a Parquet file", *TABLES)
     from ..data.importing import import_data
 
     found = import_data(source, out, copy_to=copy_to, expect=expect)
@@ -59,6 +60,8 @@ def audit(
     for path in filter(None, (out, fix)):
         need_folder(path)
         check_target(data, path)
+    need_form(out, "JSON", ".csv", ".parquet")
+    need_form(fix, "a CSV file", ".json", ".parquet")
     found = run_audit(data)
     print(summary(found))
     if out:

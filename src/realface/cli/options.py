@@ -17,6 +17,10 @@ DetectorOption = Annotated[
 ]
 
 
+TABLES = (".csv", ".tsv", ".json", ".jsonl", ".xlsx")
+"""What tables are called that are no Parquet."""
+
+
 def fail(message: str, status: int) -> NoReturn:
     print(f"realface: {printable(' '.join(message.splitlines()))}", file=sys.stderr)
     raise SystemExit(status)
@@ -32,6 +36,12 @@ def need(packages: Iterable[str], otherwise: str) -> None:
     """MissingExtra, with what it says, unless all packages are installed."""
     if not all(map(find_spec, packages)):  # importing those of training takes six seconds
         raise MissingExtra(otherwise)
+
+
+def need_form(out: Path | None, form: str, *others: str) -> None:
+    """DataError where a file is called as if it were of another form than it will be."""
+    if out and out.suffix.lower() in others:
+        raise DataError(f"{out} would be {form}, whatever its name says; give it another name")
 
 
 def need_folder(out: Path | None) -> None:

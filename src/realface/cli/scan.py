@@ -8,9 +8,9 @@ from typing import Annotated, Any, Literal
 import typer
 from typer.core import TyperGroup
 
-from ..errors import Unreachable
+from ..errors import DataError, Unreachable
 from ..images import Limits
-from .options import fail, need, need_folder
+from .options import TABLES, fail, need, need_folder, need_form
 
 _PICTURES = "pictures"
 
@@ -61,6 +61,9 @@ def scan(
     """
     _need_scan()
     need_folder(out)
+    need_form(out, "a Parquet file", *TABLES)
+    if address and engine != "ray":
+        raise DataError("--address is that of a Ray cluster; add --engine ray")
     from ..scan.run import scan as run_scan
     from ..scan.summary import summary as sum_up
 

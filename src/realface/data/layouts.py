@@ -66,7 +66,7 @@ def read_data(data: str | Path) -> list[Sample]:
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{data}: cannot be read: {error}") from None
     if not samples:
-        raise DataError(f"{data}: no pictures found; see the data layouts in the README")
+        raise DataError(f"{data}: no pictures found in folders called real and fake, and no manifest; see docs/data.md")
     return with_splits(sorted(samples, key=lambda s: str(s.path)), root)
 
 

@@ -20,7 +20,7 @@ from ..progress import bar
 from .local import BATCH, Pool
 from .parts import Parts
 from .rows import text
-from .source import Entry, entries
+from .source import Entry, check_there, entries
 from .worker import Settings, load
 
 Engine = Literal["local", "ray"]
@@ -68,6 +68,7 @@ def scan(
     with Parts(out, record, resume=resume, rows=part_rows) as parts:
         if parts.finished:
             return
+        check_there(sources)
         batches = _batches(_rest(entries(sources), parts.rows()))
         with bar() as display:
             display.columns = (*display.columns, _Rate())

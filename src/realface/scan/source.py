@@ -5,7 +5,7 @@ import importlib
 import os
 import re
 import tarfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import takewhile
@@ -26,6 +26,7 @@ from ..errors import (
     Unreachable,
     Unreadable,
 )
+from ..harmless import printable
 from ..images import Limits
 from ..paths import SUFFIXES, expand
 
@@ -75,6 +76,12 @@ def entries(sources: Iterable[str]) -> Iterator[Entry]:
                 yield from _listed(line)
         else:
             yield from _listed(source)
+
+
+def check_there(sources: Sequence[str]) -> None:
+    """ScanError where none of the sources is there: the result would hold nothing but typing errors."""
+    if not any(_URL.match(s) or os.path.lexists(s) or any(glob.iglob(s, recursive=True)) for s in sources):
+        raise ScanError(f"there is no {printable(' nor '.join(sources))}; check the path")
 
 
 def read(entry: Entry, limits: Limits) -> bytes:
