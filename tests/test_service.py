@@ -139,9 +139,19 @@ def test_wrong_places_methods_and_parameters(client: Client, detector: Detector)
     assert client.get("/v1/check").headers["allow"] == "POST"
     assert refusal(client.post("/v1/check?report=pdf", data=FAKE)) == (422, "request")
     assert refusal(client.post("/v1/check?heatmap=maybe", data=FAKE)) == (422, "request")
+    unknown = client.post("/v1/check?stabilty=true", data=FAKE)
+    assert refusal(unknown) == (422, "request")
+    assert unknown.json()["error"]["message"].startswith("stabilty: ")
     with served(make_app(detector)) as plain:
         assert refusal(plain.post("/v1/check?heatmap=true", data=FAKE)) == (422, "request")
         assert "Stability: the verdict holds" in plain.post("/v1/check?report=html", data=FAKE).text
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
+def test_a_probe_may_ask_for_the_head_alone(client: Client, path: str) -> None:
+    got, head = client.get(path), client.head(path)
+    assert (head.status_code, head.content) == (200, b"")
+    assert head.headers["content-length"] == str(len(got.content))
 
 
 def test_every_answer_is_in_the_trail_under_its_number(client: Client, url: str, judge: Detector) -> None:
@@ -218,6 +228,11 @@ def test_a_file_of_keys_that_is_none_is_refused(tmp_path: Path, text: str) -> No
         service_keys.load(tmp_path / "keys")
     with pytest.raises(ConfigError):
         service_keys.add(tmp_path / "keys", "no such name!")
+
+
+def test_without_a_file_of_keys_it_says_how_to_make_one(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"is not there; make one with: realface serve --keys .* --add-key NAME"):
+        service_keys.load(tmp_path / "keys")
 
 
 def test_metrics_count_what_was_answered(client: Client) -> None:
@@ -311,7 +326,8 @@ def test_a_proxy_is_an_address(
     assert ("no further" if good else f"--proxy {proxy}: give the proxy's address") in capsys.readouterr().err
 
 
-def test_the_command_serves_until_it_is_told_to_end(tmp_path: Path, detector_file: Path) -> None:
+@pytest.mark.parametrize("told", [signal.SIGINT, signal.SIGTERM])
+def test_the_command_serves_until_it_is_told_to_end(tmp_path: Path, detector_file: Path, told: signal.Signals) -> None:
     code = "from realface.cli import main; main()"
     command = [sys.executable, "-c", code, "serve", "--detector", str(detector_file)]
     environment = {"REALFACE_PORT": "0", "REALFACE_TRAIL": f"sqlite:///{tmp_path / 'trail.db'}"}
@@ -323,7 +339,7 @@ def test_the_command_serves_until_it_is_told_to_end(tmp_path: Path, detector_fil
             assert port, said
             with Client(int(port[1])) as client:
                 assert client.post("/v1/check", data=FAKE).json()["verdict"] == "fake"
-            process.send_signal(signal.SIGINT)
+            process.send_signal(told)
             assert process.wait(60) == 0
             assert process.stderr.read() == ""
         finally:

@@ -354,11 +354,16 @@ class TestPrune:
         assert trail.head().n == 6
         assert trail.prune(datetime(2026, 1, 3, tzinfo=UTC), "x") == 2
         assert trail.prune(datetime(2026, 1, 3, tzinfo=UTC), "x") == 0
-        assert trail.prune(datetime(2100, 1, 1, tzinfo=UTC), "x") == 5  # with the record of the first time
+        assert trail.prune(datetime.now(UTC), "x") == 5  # with the record of the first time
         (only,) = rows(trail)
         assert (only["n"], json.loads(str(only["policy"]))["through"]) == (8, 7)
         trail.append([entry(9)])
         assert (trail.verify().records, trail.verify().problems) == (2, [])
+
+    def test_what_is_to_come_is_no_limit(self, trail: Trail) -> None:
+        with pytest.raises(TrailError, match=r"nothing was removed: .* is still to come"):
+            trail.prune(datetime.now(UTC) + timedelta(hours=1), "x")
+        assert trail.head().n == len(rows(trail)) == 6
 
     def test_an_older_record_behind_a_newer_one_is_kept(self, trail: Trail) -> None:
         trail.append([entry(1)])

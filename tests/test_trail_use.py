@@ -17,7 +17,7 @@ from test_trail import entry, rows, unguarded
 from typer.testing import CliRunner
 
 from realface.cli import app
-from realface.errors import MissingExtra, TrailError
+from realface.errors import DataError, MissingExtra, TrailError
 from realface.trail import Trail
 from realface.trail.export import export
 
@@ -78,11 +78,16 @@ class TestExport:
             run("export", path, "--out", tmp_path / "t.jsonl")
         assert (tmp_path / "t.jsonl").read_text() == "old"
         assert not (tmp_path / "t.jsonl.part").exists()
-        unwritten = "could not be written"
-        wrong = {"t.txt": r"\.jsonl, \.csv, \.parquet", "no/t.csv": unwritten, "t.jsonl/t.csv": unwritten}
-        for name, said in wrong.items():
-            with pytest.raises(TrailError, match=said):
+        with pytest.raises(TrailError, match=r"\.jsonl, \.csv, \.parquet"):
+            run("export", path, "--out", tmp_path / "t.txt")
+        for name in ("no/t.csv", "t.jsonl/t.csv"):
+            with pytest.raises(DataError, match=r"there is no folder .* to write t\.csv to"):
                 run("export", path, "--out", tmp_path / name)
+
+    def test_a_failure_names_the_file_that_was_asked_for(self, path: Path, tmp_path: Path) -> None:
+        name = "x" * 250 + ".csv"  # with .part it is too long
+        with pytest.raises(TrailError, match=rf"/{name} could not be written: File name too long$"):
+            run("export", path, "--out", tmp_path / name)
 
     @pytest.mark.parametrize(
         ("name", "change"),
@@ -121,9 +126,14 @@ class TestCommands:
         wanted = r"6 records, and 0 older ones.*last record: 6\nlast hash: ([0-9a-f]{64})\n.*chain holds"
         match = re.search(wanted, said, re.DOTALL)
         assert match
-        assert run("verify", path, "--expect", match[1].upper())[0] == 0
+        assert run("verify", path, "--expect", f" {match[1].upper()} ")[0] == 0
         code, said = run("verify", path, "--expect", "0" * 63 + "1")
         assert (code, "no record has the hash" in said, "was changed" in said) == (1, True, True)
+
+    @pytest.mark.parametrize("noted", ["", "abc", "0" * 63, "0" * 65, "g" * 64])
+    def test_what_is_no_hash_is_not_looked_for(self, path: Path, noted: str) -> None:
+        with pytest.raises(TrailError, match="all 64 hexadecimal digits"):
+            run("verify", path, "--expect", noted)
 
     def test_verify_prints_nothing_that_drives_a_terminal(self, path: Path) -> None:
         unguarded(f"sqlite:///{path}", "UPDATE realface_trail SET hash = char(27) || '[2J' WHERE n = 6")
@@ -149,6 +159,7 @@ class TestCommands:
     def test_prune(self, path: Path) -> None:
         assert run("prune", path, "--before", "2026-01-03T12:00:00", "--by", "me") == (0, "3 records were removed\n")
         assert "4 records, and 3 older ones" in run("verify", path)[1]
+        assert run("prune", path, "--before", "2026-01-05", "--by", "me") == (0, "1 record was removed\n")
 
     def test_the_address_may_come_from_the_environment(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("REALFACE_TRAIL", str(path))

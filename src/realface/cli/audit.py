@@ -1,12 +1,15 @@
 """The command line: `realface audit`, thin as the rest."""
 
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..errors import TrailError
 from ..harmless import printable
+from .options import need_folder
 
 if TYPE_CHECKING:
     from ..trail.trail import Records
@@ -33,7 +36,11 @@ def verify(
     """
     from ..trail import Trail
 
-    walk = Trail(url, create=False).verify([hash_.strip().lower() for hash_ in expect or ()], _progress)
+    hashes = [hash_.strip().lower() for hash_ in expect or ()]
+    for hash_ in hashes:
+        if not re.fullmatch("[0-9a-f]{64}", hash_):
+            raise TrailError(f"--expect {hash_}: this is no hash; give all 64 hexadecimal digits that were noted")
+    walk = Trail(url, create=False).verify(hashes, _progress)
     print(f"{walk.records:,} records, and {walk.pruned:,} older ones that were removed")
     print(f"last record: {walk.n}\nlast hash: {printable(str(walk.hash))}", *walk.problems, sep="\n")
     if walk.count > len(walk.problems):
@@ -51,6 +58,7 @@ def export(
     from ..trail import Trail
     from ..trail.export import export as write
 
+    need_folder(out)
     print(f"{write(Trail(url, create=False), out, _progress):,} records are in {out}")
 
 
@@ -63,7 +71,8 @@ def prune(
     """Remove the oldest records for good, and add one that says how many, up to which hash, and who did it."""
     from ..trail import Trail
 
-    print(f"{Trail(url, create=False).prune(before.replace(tzinfo=UTC), by, _progress):,} records were removed")
+    count = Trail(url, create=False).prune(before.replace(tzinfo=UTC), by, _progress)
+    print("1 record was removed" if count == 1 else f"{count:,} records were removed")
 
 
 def _progress(rows: "Records", total: int) -> "Records":

@@ -42,7 +42,7 @@ def export(trail: Trail, out: Path, track: Track = untracked) -> int:
             write(part, track(rows, count))
         part.replace(out)
     except OSError as error:
-        raise TrailError(f"{out} could not be written: {error}") from None
+        raise TrailError(f"{out} could not be written: {error.strerror or error}") from None
     except (TypeError, ValueError, ArithmeticError) as error:  # bytes where there was a text, say
         said = f"a record is not as realface writes it ({error}); see `realface audit verify`"
         raise TrailError(f"{out} could not be written: {said}") from None

@@ -115,7 +115,7 @@ class Trail:
         """Remove the oldest records, up to the first that is not older than a time, and sign for it in a new one.
 
         Args:
-            before: with a time zone.
+            before: with a time zone; not later than now, for that would remove every record.
             by: who removes them.
             track: as `verify` takes it, which is done first.
 
@@ -123,8 +123,10 @@ class Trail:
             How many were removed.
 
         Raises:
-            TrailError: the chain does not hold; nothing is removed, since that would hide it.
+            TrailError: the time is to come, or the chain does not hold; nothing is removed, since that would hide it.
         """
+        if before > datetime.now(UTC):
+            raise TrailError(f"nothing was removed: {before} is still to come; give a time that is past")
         if problems := self.verify(track=track).problems:
             raise TrailError(f"nothing was removed from {self._name}: {problems[0]}")
         limit = before.astimezone(UTC).isoformat(timespec="microseconds")

@@ -17,6 +17,7 @@ import numpy as np
 from fastapi import Depends, FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
@@ -58,6 +59,14 @@ class Settings:
     pictures: int = 16
     room: int = 512 * 2**20
     timeout: float = 60.0
+
+
+class Asked(BaseModel, extra="forbid"):
+    """The parameters of a check; any other is refused."""
+
+    report: Literal["html"] | None = Field(None, description="Answer with a case report for people.")
+    heatmap: bool = Field(False, description="Say where in each face the evidence lies.")
+    stability: bool = Field(False, description="Say whether each verdict holds for changed copies.")
 
 
 class Service:
@@ -211,34 +220,28 @@ def make_app(
     )
     app.add_exception_handler(HTTPException, _no_such)
     app.add_exception_handler(RequestValidationError, _wrong)
-    asked = HTTPBearer(auto_error=False, description="Made with `realface serve --add-key`") if keys else _no_key
-    Key = Annotated[HTTPAuthorizationCredentials | None, Depends(asked)]
+    guard = HTTPBearer(auto_error=False, description="Made with `realface serve --add-key`") if keys else _no_key
+    Key = Annotated[HTTPAuthorizationCredentials | None, Depends(guard)]
 
     @app.post(
         "/v1/check", openapi_extra=body(settings.pictures), responses=CHECKED, response_class=Response, tags=["check"]
     )
-    async def check(
-        request: Request,
-        key: Key,
-        report: Annotated[Literal["html"] | None, Query(description="Answer with a case report for people.")] = None,
-        heatmap: Annotated[bool, Query(description="Say where in each face the evidence lies.")] = False,
-        stability: Annotated[bool, Query(description="Say whether each verdict holds for changed copies.")] = False,
-    ) -> Response:
+    async def check(request: Request, key: Key, asked: Annotated[Asked, Query()]) -> Response:
         """Say of one picture, or of each of several, whether its faces are real or made by a machine.
 
         The body is a picture's bytes (JPEG, PNG, WebP, BMP, TIFF, GIF), or a form with pictures in fields named `file`.
         One picture gets one object, a form a list, in order; in a form, one bad picture does not stop the rest.
         """
-        wish = Wish(heatmap, stability)
-        if report:
-            wish = Wish(detector.explains, True)
-        return await service.answer(request, key.credentials if key else None, wish, report is not None)
+        wish = Wish(detector.explains, True) if asked.report else Wish(asked.heatmap, asked.stability)
+        return await service.answer(request, key.credentials if key else None, wish, asked.report is not None)
 
+    @app.head("/healthz", include_in_schema=False)
     @app.get("/healthz", responses=HEALTH, response_class=Response, tags=["operate"])
     async def healthz() -> Response:
         """Whether the process lives."""
         return _json({"status": "ok"})
 
+    @app.head("/readyz", include_in_schema=False)
     @app.get("/readyz", responses=READY, response_class=Response, tags=["operate"])
     async def readyz() -> Response:
         """Whether a check would be answered now."""
@@ -278,4 +281,4 @@ async def _wrong(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     await drain(request)
     first = error.errors()[0]
-    return Refused("request", f"{first['loc'][-1]}: {first['msg']}").response()
+    return Refused("request", f"{first['loc'][-1]}: {first['msg']}; see /openapi.json").response()

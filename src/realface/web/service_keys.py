@@ -25,13 +25,17 @@ def load(path: Path) -> dict[str, str]:
     """
     keys = _read(path)
     if not keys:
-        raise ConfigError(f"{path} holds no key; make one with: realface serve --keys {path} --add-key NAME")
+        said = "holds no key, or is not there"
+        raise ConfigError(f"{path} {said}; make one with: realface serve --keys {path} --add-key NAME")
     return keys
 
 
 def _read(path: Path) -> dict[str, str]:
+    """As `load`, but a file that is not there or holds no key is no error."""
     try:
         lines = path.read_text("utf-8").splitlines()
+    except FileNotFoundError:
+        return {}
     except (OSError, ValueError) as error:
         raise ConfigError(f"the file of keys could not be read: {error}") from None
     keys: dict[str, str] = {}
@@ -55,7 +59,7 @@ def add(path: Path, name: str) -> str:
     line = f"{name}:{_hash(key)}"
     if not _LINE.fullmatch(line):
         raise ConfigError("the name of a key is of letters, digits, dots, dashes and underscores, 64 at most")
-    if os.path.exists(path) and name in _read(path):
+    if name in _read(path):
         raise ConfigError(f"{path} has a key named {name}; remove its line first")
     try:
         with open(os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600), "r+", encoding="utf-8") as file:

@@ -3,6 +3,7 @@
 import asyncio
 import ctypes
 import logging
+import signal
 import socket
 import sys
 from contextlib import suppress
@@ -78,7 +79,8 @@ def run(app: FastAPI, host: str, port: int, *, timeout: float, proxy: str | None
     print(f"realface serves at http://{shown}:{listener.getsockname()[1]}, until Ctrl-C", file=sys.stderr, flush=True)
     logging.getLogger("python_multipart").setLevel(logging.CRITICAL)  # what is wrong with a form is told to its sender
     _give_freed_memory_back()
-    with suppress(KeyboardInterrupt):  # uvicorn raises it once more when it has ended
+    with suppress(KeyboardInterrupt):  # uvicorn raises the signal once more when it has ended
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # the same as SIGINT
         server(app, timeout=timeout, proxy=proxy).run(sockets=[listener])
 
 
