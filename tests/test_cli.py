@@ -105,7 +105,9 @@ def test_heatmaps_are_in_the_json_where_asked(run, pictures: Path, explaining_fi
 
 
 def test_heatmaps_of_a_detector_that_gives_none_are_refused_first(run, pictures: Path, detector_file: Path) -> None:
-    answer = run("check", pictures, "--heatmap", "--detector", detector_file)
+    status, _, err = run("check", pictures, "--heatmap", "--detector", detector_file)
+    assert (status, "add --json or --report" in err) == (2, True)
+    answer = run("check", pictures, "--json", "--heatmap", "--detector", detector_file)
     assert answer == (2, "", "realface: the detector brightness gives no heatmaps; leave --heatmap away\n")
 
 

@@ -11,7 +11,7 @@ import typer
 
 from .. import images, table
 from ..detector import Detector, Picture
-from ..errors import DetectorError, ImageError
+from ..errors import DataError, DetectorError, ImageError
 from ..images import Limits
 from ..memory import keep_freed_memory
 from ..paths import expand
@@ -38,6 +38,8 @@ def check(
 
     Exit status: 0 all answered, 1 some could not be, 2 wrong usage, 130 stopped.
     """
+    if heatmap and not (as_json or report):
+        raise DataError("a heatmap is told in JSON or shown in a report; add --json or --report FILE.html")
     limits = Limits(max_megabytes * 2**20, max_megapixels * 1_000_000)
     keep_freed_memory()
     judge = Detector.load(detector, limits=limits)

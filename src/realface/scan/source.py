@@ -140,7 +140,7 @@ def _http_bytes(system: Any, path: str, entry: Entry, most: int) -> bytes:
     data = bytearray()
     with system.open(path, "rb", block_size=0, size=1, **options) as file:
         if options and file.r.status != 206:
-            raise OSError("the server does not send parts of files; download the shard")
+            raise Unreadable("the server does not send parts of files; download the shard and scan it here")
         while len(data) < most and (chunk := file.read(min(2**20, most - len(data)))):
             data += chunk
     return bytes(data)
