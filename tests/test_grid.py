@@ -15,6 +15,7 @@ from realface.evaluation import scores as scores_module
 from realface.evaluation.evaluate import evaluate
 from realface.evaluation.grid import LAUNDERING, grid_figures, grid_table
 from realface.evaluation.metrics import METRICS
+from realface.evaluation.plots import heatmap
 from realface.evaluation.rows import Row
 from realface.evaluation.scores import score, score_each
 
@@ -121,6 +122,12 @@ def test_mean_and_worst_by_hand() -> None:
     assert got["mean"]["auc"] == pytest.approx(1 - 1 / len(LAUNDERING))
     assert got["mean"]["bpcer"] == pytest.approx(1 / len(LAUNDERING))
     assert got["worst"]["inconclusive"] == pytest.approx(len(LAUNDERING) * got["mean"]["inconclusive"])
+
+
+def test_what_no_cell_can_show_stands_out_from_the_page() -> None:
+    drawn = heatmap({"as it is": dict.fromkeys(("auc", "accuracy", "bpcer", "apcer", "inconclusive"))})
+    assert drawn.count(">-<") == 5
+    assert "fill: #ffffff" not in drawn.partition(">-<")[2]
 
 
 def test_one_class_has_a_grid_too() -> None:

@@ -3,10 +3,9 @@
 import unicodedata
 
 
-def printable(text: str, kept: str = "") -> str:
-    """A text without what could drive a terminal or turn the direction of writing: all but what is `kept` of that is
-    written as its escape."""
-    return "".join(c if c.isprintable() or c in kept else c.encode("unicode_escape").decode() for c in text)
+def printable(text: str) -> str:
+    """A text without what could drive a terminal or turn the direction of writing: that is written as its escape."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def cell(value: object) -> object:

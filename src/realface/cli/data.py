@@ -20,7 +20,8 @@ def import_(
     ],
     out: Annotated[Path, typer.Option(metavar="FILE.parquet", help="The manifest to write, for `train` and the rest.")],
     copy_to: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Unpack an archive to here; other sources are never copied.")
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Unpack an archive below it; other sources are never copied."),
     ] = None,
     expect: Annotated[
         str, typer.Option("--set", metavar="NAME", help="140k or ciplab if it should be that; other for neither.")

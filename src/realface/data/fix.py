@@ -49,12 +49,10 @@ def check_target(data: str | Path, out: Path) -> None:
     """
     try:
         root = unwrapped(Path(data))
-        read = [path.resolve() for path in (root, root / "manifest.csv")]
+        same = out.exists() and any(path.exists() and out.samefile(path) for path in (root, root / "manifest.csv"))
     except OSError as error:
         raise DataError(f"{data}: cannot be read: {error}") from None
-    except ValueError:  # a NUL character: there can be no such path
-        read = []
-    if out.resolve() in read:
+    if same:
         raise DataError(f"{out} is what is read; give the new file another name")
 
 

@@ -93,7 +93,7 @@ def import_data(source: str, out: Path, *, copy_to: Path | None = None, expect: 
         source: a folder, a manifest, a zip file, Hugging Face Parquet (a file or a folder of them), or `kaggle:` and a
             published set or owner/name.
         out: the Parquet file to write; it has the columns of COLUMNS and one row a picture.
-        copy_to: the folder that an archive is unpacked to; a second attempt goes on where the first stopped.
+        copy_to: the folder that an archive is unpacked below; a second attempt goes on where the first stopped.
         expect: the published set it should be, "other" for none; where empty, files and their names tell.
 
     Raises:

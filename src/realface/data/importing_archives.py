@@ -62,22 +62,20 @@ def unpack_zip(path: Path, to: Path | None, expect: str = "") -> Found:
         expect: as of `in_folder`.
 
     Raises:
-        DataError: the file is cut off, damaged or hostile, of which nothing is written; there is no folder, or it
-            cannot hold the files.
+        DataError: the file is cut off, damaged or hostile, of which nothing is written; there is no folder, it cannot
+            hold the files, or it holds others.
     """
     try:
         archive = zipfile.ZipFile(path)
     except Exception:  # whatever a damaged directory makes of the reader
         raise DataError(f"{path} is cut off or damaged: no zip file that is whole; download it again") from None
     broken = []
-    names = set()
     with archive:
         members = _checked(path, archive.infolist())
         own = to and to / path.stem.strip(". ")
         to = made_folder(path, own, sum(member.file_size for member in members))
+        _refuse_others(to, {_folded(to.joinpath(*_parts(member))) for member in members})
         for member in track(members, "unpacking"):
-            target = to.joinpath(*_parts(member))
-            names.add(_folded(target))
             try:
                 with archive.open(member) as file:
                     data = file.read(member.file_size + 1)  # as many bytes are made, or a few thousand
@@ -86,12 +84,22 @@ def unpack_zip(path: Path, to: Path | None, expect: str = "") -> Found:
             if data is None or len(data) != member.file_size:
                 broken.append(member.filename)
                 continue
-            write(target, data)
+            write(to.joinpath(*_parts(member)), data)
     found = in_folder(to, expect)
-    found.samples = [s for s in found.samples if _folded(s.path) in names]  # others may have been put there
     if broken:
         found.problems.insert(0, f"partial: {len(broken):,} files in {path.name} are damaged, such as {broken[0]}")
     return found
+
+
+def _refuse_others(to: Path, names: set[str]) -> None:
+    """DataError where a folder holds what would be taken for a part of the data set: another archive's, perhaps."""
+    for path in to.rglob("*"):
+        if (_wanted(path.name) or path.name == "manifest.csv") and path.is_file() and _folded(path) not in names:
+            raise DataError(f"{to} holds something else ({path.name}); name another folder with --copy-to")
+
+
+def _wanted(name: str) -> bool:
+    return name in _TABLES or Path(name).suffix.lower() in SUFFIXES
 
 
 def _folded(path: Path) -> str:
@@ -117,13 +125,15 @@ def _checked(path: Path, members: Sequence[zipfile.ZipInfo]) -> list[zipfile.Zip
     for member in members:
         name, parts = member.filename, _parts(member)
         up = any(not part.rstrip(". ") for part in parts)  # Windows cuts dots and spaces off the end of a name
-        if PureWindowsPath(name).anchor or up or ":" in name or "\0" in member.orig_filename:
+        if PureWindowsPath(name).anchor or up or "\0" in member.orig_filename:
             raise DataError(f"{path} would write outside the folder ({name!r}); not unpacked")
         if stat.S_IFMT(member.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
             raise DataError(f"{path} holds a link or a device ({name!r}); not unpacked")
         if member.is_dir() or not parts or parts[0] == "__MACOSX" or any(part.startswith(".") for part in parts):
             continue
-        if parts[-1] in _TABLES or Path(parts[-1]).suffix.lower() in SUFFIXES:
+        if _wanted(parts[-1]):
+            if ":" in name:
+                raise DataError(f"{path} holds {name!r}, a name that Windows takes for a drive; not unpacked")
             key = _folded(Path(*parts))
             if key in seen:
                 raise DataError(f"{path} holds {name!r} twice; not unpacked")
@@ -162,10 +172,17 @@ def made_folder(source: Path, to: Path | None, size: int) -> Path:
 
 
 def write(target: Path, data: bytes) -> None:
-    """Write a file whole, and the folders it is in, unless it is there already; DataError where that fails."""
+    """Write a file whole, and the folders it is in, unless it is there already; one that was cut off is written again.
+
+    Raises:
+        DataError: that fails, or something else is there: a manifest may list it.
+    """
     try:
-        if target.is_file() and target.stat().st_size == len(data) and target.read_bytes() == data:
+        there = target.read_bytes() if target.is_file() else None
+        if there == data:
             return
+        if there is not None and not data.startswith(there):
+            raise DataError(f"{target} is there already, with other content; name another folder with --copy-to")
         target.parent.mkdir(parents=True, exist_ok=True)
         write_whole(target, data)
     except OSError as error:

@@ -90,7 +90,7 @@ def interval(values: np.ndarray) -> list[float] | None:
 
 
 def calibration_interval(error: float, drawn: np.ndarray, fake: np.ndarray) -> list[float] | None:
-    """The 95 % interval of an expected calibration error; None as in `interval`.
+    """An interval of an expected calibration error that holds the true one some 90 times in 100; None as in `interval`.
 
     Few pictures make the error larger than it is, and those of a drawing, of which some are the same, once more: what a
     drawing adds is taken off on both sides of the error (the basic bootstrap, Davison and Hinkley 1997, "Bootstrap

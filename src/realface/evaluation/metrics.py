@@ -266,26 +266,17 @@ def table(groups: dict[str, Figures], what: str = "source") -> str:
         for key, metric in shown.items():
             ends = row.get("intervals", {}).get(key) if metric.share else None
             within = f" ({100 * ends[0]:.1f} to {100 * ends[1]:.1f})" if ends else ""
-            told = metric.told(row.get(key)) + within
-            cells.append(told + " †" * _doubtful(row, key))
+            cells.append(metric.told(row.get(key)) + within + " †" * (bool(ends) and too_few(ends)))
         lines.append(f"| {' | '.join(cells)} |")
     if any("†" in line for line in lines[2:]):
-        lines += ["", f"† {TOO_FEW}: the interval spans over {100 * TOO_WIDE:.0f} points, or no drawing differs."]
+        lines += ["", f"† {TOO_FEW}: the interval spans over {100 * TOO_WIDE:.0f} points."]
     return "\n".join(lines)
-
-
-def _doubtful(row: Figures, key: str) -> bool:
-    """Whether a figure of a group says little; those that say nothing, or have no intervals at all, are not marked."""
-    if row.get(key) is None or "intervals" not in row:
-        return False
-    ends = row["intervals"].get(key)
-    return too_few(ends) if METRICS[key].share else ends is None
 
 
 def promises(row: Figures, policy: Policy) -> str:
     """Whether the probabilities mean what they say and the error rates are those aimed at, as lines of plain text."""
     ends = row["intervals"]["ece"]
-    within = f" (95 % interval {number(ends[0])} to {number(ends[1])})" if ends else ""
+    within = f" (interval {number(ends[0])} to {number(ends[1])})" if ends else ""
     lines = [
         f"Expected calibration error {number(row['ece'])}{within}, Brier score {number(row['brier'])}."
         if row["ece"] is not None
@@ -299,7 +290,7 @@ def promises(row: Figures, policy: Policy) -> str:
         if ends is None:
             continue
         low, high = ends
-        kept = TOO_FEW if too_few(ends) else "held" if high <= most else "not held" if low > most else TOO_FEW
+        kept = "held" if high <= most else "not held" if low > most else TOO_FEW
         lines.append(
             f"{who.capitalize()} faces called {as_}: {100 * row[key]:.1f} % of {row[who]:,} (95 % interval "
             f"{100 * low:.1f} to {100 * high:.1f} %); aimed at: at most {100 * most:.4g} %: {kept}."

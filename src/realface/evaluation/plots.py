@@ -100,7 +100,7 @@ def heatmap(cells: Mapping[str, Mapping[str, float | None]]) -> str:
         axes.imshow(bad.clip(0, 1), "Reds", vmin=0, vmax=1, aspect="auto")
         for (y, x), value in np.ndenumerate(values):
             text = "-" if np.isnan(value) else f"{value:.3f}" if x == 0 else f"{100 * value:.1f} %"
-            axes.text(x, y, text, ha="center", va="center", color=_ink(matplotlib.colormaps["Reds"](bad[y, x])))
+            axes.text(x, y, text, ha="center", va="center", color=_ink(float(bad[y, x])))
         axes.set_xticks(range(len(heads)), list(heads.values()))
         axes.set_yticks(range(len(cells)), list(cells))
         axes.tick_params(length=0, top=True, labeltop=True, bottom=False, labelbottom=False)
@@ -108,9 +108,12 @@ def heatmap(cells: Mapping[str, Mapping[str, float | None]]) -> str:
         return _svg(axes, "Heatmap of the laundering grid")
 
 
-def _ink(ground: tuple[float, ...]) -> str:
-    """Black or white, whichever stands out more, by the contrast of WCAG 2."""
-    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in ground[:3]]
+def _ink(share: float) -> str:
+    """Black or white, whichever stands out more from a red, by the contrast of WCAG 2; black where nothing is drawn."""
+    if np.isnan(share):
+        return "black"
+    ground = matplotlib.colormaps["Reds"](min(share, 1.0))[:3]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in ground]
     luminance = float(np.dot(linear, (0.2126, 0.7152, 0.0722)))
     return "white" if 1.05 / (luminance + 0.05) > (luminance + 0.05) / 0.05 else "black"
 
