@@ -17,6 +17,7 @@ from test_importing import SMALL, Run, imports, kaggle_set, name_of, picture, ro
 
 from realface import cli
 from realface.data import importing_archives, importing_parquet, read_data
+from realface.data.importing import import_data
 from realface.errors import DataError, MissingExtra
 
 
@@ -313,6 +314,13 @@ class TestHuggingFace:
             shard(tmp_path / f"hub/{name}.parquet", [{"image": cell(name), "label": "real"}])
         found = run(tmp_path / "hub", copy_to=tmp_path / "to")
         assert {(tmp_path / str(r["path"])).read_bytes() for r in rows(found)} == {picture("a/b-0"), picture("a-b/0")}
+
+    def test_none_of_the_files_is_written_over(self, tmp_path: Path) -> None:
+        path = shard(tmp_path / "hub/a.parquet", [{"image": cell(1), "label": "real"}])
+        before = path.read_bytes()
+        with pytest.raises(DataError, match="is what is read; give the new file another name"):
+            import_data(str(path.parent), path, copy_to=tmp_path / "to")
+        assert (path.read_bytes(), (tmp_path / "to").exists()) == (before, False)
 
     def test_another_of_the_same_name_and_size(self, run: Run, tmp_path: Path) -> None:
         data = picture("a")

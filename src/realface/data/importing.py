@@ -103,7 +103,7 @@ def import_data(source: str, out: Path, *, copy_to: Path | None = None, expect: 
     if expect not in ("", "other", *PUBLISHED):
         raise DataError(f"there is no set {expect}; known are {', '.join(PUBLISHED)}, and other for none of them")
     _check_target(source, out)
-    found = _found(source, copy_to, expect)
+    found = _found(source, out, copy_to, expect)
     known = PUBLISHED.get(expect or found.name)
     result = Imported(out, known, problems=found.problems, notes=found.notes)
     copies, odd, broken = 0, 0, []
@@ -152,7 +152,7 @@ def _check_target(source: str, out: Path) -> None:
     check_target(source, out)
 
 
-def _found(source: str, copy_to: Path | None, expect: str) -> Found:
+def _found(source: str, out: Path, copy_to: Path | None, expect: str) -> Found:
     if source.startswith(FETCH):
         return in_folder(download(source.removeprefix(FETCH), copy_to), expect)
     root = Path(source)
@@ -169,6 +169,8 @@ def _found(source: str, copy_to: Path | None, expect: str) -> Found:
             packed = shards(root) if root.is_dir() else []
             if not packed:
                 raise
+    for path in packed:
+        check_target(path, out)
     if packed:
         return unpack_parquet(root, packed, copy_to)
     if copy_to:
