@@ -254,7 +254,7 @@ def in_order(groups: dict[str, Figures], names: Sequence[str]) -> dict[str, Figu
 
 
 def table(groups: dict[str, Figures], what: str = "source") -> str:
-    """The figures as a Markdown table, a row a group, with the 95 % intervals of rates in brackets.
+    """The figures as a Markdown table, a row a group, with the intervals of rates and of the ECE in brackets.
 
     Figures measured by older versions lack some of `METRICS` or the intervals, and get none.
     """
@@ -264,9 +264,10 @@ def table(groups: dict[str, Figures], what: str = "source") -> str:
     for name, row in groups.items():
         cells = [printable(name), str(row["real"]), str(row["fake"])]
         for key, metric in shown.items():
-            ends = row.get("intervals", {}).get(key) if metric.share else None
-            within = f" ({100 * ends[0]:.1f} to {100 * ends[1]:.1f})" if ends else ""
-            cells.append(metric.told(row.get(key)) + within + " †" * (bool(ends) and too_few(ends)))
+            ends = row.get("intervals", {}).get(key) if metric.share or key == "ece" else None
+            scale, form = (100, ".1f") if metric.share else (1, ".4f")
+            within = f" ({scale * ends[0]:{form}} to {scale * ends[1]:{form}})" if ends else ""
+            cells.append(metric.told(row.get(key)) + within + " †" * (metric.share and bool(ends) and too_few(ends)))
         lines.append(f"| {' | '.join(cells)} |")
     if any("†" in line for line in lines[2:]):
         lines += ["", f"† {TOO_FEW}: the interval spans over {100 * TOO_WIDE:.0f} points."]
