@@ -63,9 +63,14 @@ def too_few(ends: Sequence[float] | None) -> bool:
     return ends is None or ends[1] - ends[0] > TOO_WIDE
 
 
+def ends_of(ends: Sequence[float]) -> str:
+    """The interval of a share as text, in percent."""
+    return f"{100 * ends[0]:.1f} to {100 * ends[1]:.1f}"
+
+
 def _rate(figure: str, row: Figures, words: str) -> str:
     ends = interval(figure, row)
-    within = f" (95 % interval {100 * ends[0]:.1f} to {100 * ends[1]:.1f} %)" if ends else ""
+    within = f" (95 % interval {ends_of(ends)} %)" if ends else ""
     return f"{cell(figure, row[figure])} {words}{within}{f': {TOO_FEW}' * too_few(ends)}"
 
 

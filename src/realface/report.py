@@ -17,7 +17,7 @@ from .errors import DataError
 from .harmless import printable
 from .images import Limits
 from .paths import write_whole
-from .rates import FIGURES, TOO_FEW, Figures, Rates, cell, interval, too_few
+from .rates import FIGURES, TOO_FEW, Figures, Rates, cell, ends_of, interval, too_few
 from .results import REASONS, Face, Provenance, Verdict
 from .words import HEATMAP, NO_FACE, SEVERAL, SHAPES, STABILITY, UNJUDGED, WORDS, highest, kind, percents
 
@@ -305,7 +305,7 @@ def _rates_table(caption: str, rows: dict[str, Figures]) -> str:
 
 def _rate_cell(figure: str, row: Figures) -> str:
     ends = interval(figure, row)
-    within = f'{"†" * too_few(ends)}<div class="quiet">{100 * ends[0]:.1f} to {100 * ends[1]:.1f}</div>' if ends else ""
+    within = f'{"†" * too_few(ends)}<div class="quiet">{ends_of(ends)}</div>' if ends else ""
     return cell(figure, row[figure]) + within
 
 

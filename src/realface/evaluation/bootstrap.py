@@ -19,9 +19,7 @@ def drawings(labels: np.ndarray) -> Iterator[np.ndarray]:
     """How often each of (N,) pictures is in each drawing: parts of (`RESAMPLES`, N) float, a few rows at a time."""
     rng = np.random.default_rng(0)
     classes = [rows for rows in (np.flatnonzero(labels == 0), np.flatnonzero(labels == 1)) if len(rows)]
-    step = max(1, _CELLS // max(1, len(labels)))
-    for start in range(0, RESAMPLES, step):
-        count = min(step, RESAMPLES - start)
+    for count in _at_a_time(len(labels)):
         weights = np.zeros((count, len(labels)))
         for rows in classes:
             k = len(rows)
@@ -107,11 +105,8 @@ def calibration_interval(error: float, drawn: np.ndarray, fake: np.ndarray) -> l
     if ends is None:
         return None
     inside = np.eye(BINS)[bins(fake)]
-    rng, step = np.random.default_rng(0), max(1, _CELLS // len(fake))
-    perfect = [
-        np.abs((fake - (rng.random((min(step, RESAMPLES - start), len(fake))) < fake)) @ inside).sum(1) / len(fake)
-        for start in range(0, RESAMPLES, step)
-    ]
+    rng, size = np.random.default_rng(0), len(fake)
+    perfect = [np.abs((fake - (rng.random((n, size)) < fake)) @ inside).sum(1) / size for n in _at_a_time(size)]
     likely = error <= np.quantile(np.concatenate(perfect), 0.95)
     return [0.0 if likely else max(0.0, 2 * error - ends[1]), min(1.0, max(error, 2 * error - ends[0]))]
 
@@ -119,6 +114,12 @@ def calibration_interval(error: float, drawn: np.ndarray, fake: np.ndarray) -> l
 def at_bpcer(at: float) -> str:
     """What the APCER at a BPCER is called."""
     return f"apcer_at_{at:g}"
+
+
+def _at_a_time(pictures: int) -> Iterator[int]:
+    """`RESAMPLES` in parts, of no more drawings than are to be in memory."""
+    step = max(1, _CELLS // max(1, pictures))
+    yield from (min(step, RESAMPLES - start) for start in range(0, RESAMPLES, step))
 
 
 def _ranking(is_fake: np.ndarray, fake: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:

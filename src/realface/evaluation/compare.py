@@ -40,9 +40,9 @@ def differences(first: Sequence[Row], other: Sequence[Row]) -> dict[str, Any]:
     values, spread = [], []
     for rows in (of_first, of_other):
         got = kept_rows.answers([rows[key] for key in both])
-        points = {at_bpcer(POINT): None} | {at_bpcer(p["at"]): p["apcer"] for p in operating_points(labels, got.fake)}
-        values.append(of_answers(labels, got.fake, got.called) | points)
         spread.append(drawn(labels, got.fake, got.called))
+        points = {point["at"]: point["apcer"] for point in operating_points(labels, got.fake, spread[-1])}
+        values.append(of_answers(labels, got.fake, got.called, spread[-1]) | {at_bpcer(POINT): points.get(POINT)})
     for name, metric in FIGURES.items():
         if name in spread[0] and None not in (values[0][name], values[1][name]):
             ends = interval(spread[1][name] - spread[0][name])

@@ -22,7 +22,7 @@ from . import rows as kept_rows
 from .commands import BATCH, Command
 from .compare import differences
 from .grid import grid_figures
-from .metrics import called, classes, grouped, in_order, of_answers, operating_points, size_names
+from .metrics import called, classes, drawn, grouped, in_order, of_answers, operating_points, size_names
 from .origin import origin
 from .rows import CODES, Picture, Row, answers
 from .scores import look
@@ -205,6 +205,7 @@ def measured(rows: Sequence[Row]) -> dict[str, Any]:
     if not got.rows:
         raise DataError("none of the pictures could be read and judged")
     three = got.labels, got.fake, got.called
+    spread = drawn(*three)
     made = grouped(*three, got.generators)
     rates = {name: row["apcer"] for name, row in made.items()}
     paths = {status: [row.path for row in rows if row.status == status] for status in ("error", "no_face", "missing")}
@@ -214,12 +215,12 @@ def measured(rows: Sequence[Row]) -> dict[str, Any]:
         "faceless": paths["no_face"],
         "missing": paths["missing"],
         "unanswered": {name: [sum(lost), len(lost)] for name, lost in totals.items()},
-        "figures": {"all": of_answers(*three)} | grouped(*three, got.sources),
+        "figures": {"all": of_answers(*three, spread)} | grouped(*three, got.sources),
         "by_size": in_order(grouped(*three, size_names(got.sides)), list(SIZE_GROUPS)),
         "by_generator": made,
         "worst_generator": max(made, key=lambda name: rates[name]) if len(set(rates.values())) > 1 else None,
-        "classes": classes(*three),
-        "operating_points": operating_points(got.labels, got.fake),
+        "classes": classes(*three, spread),
+        "operating_points": operating_points(got.labels, got.fake, spread),
         **({"grid": grid_figures(rows)} if all(set(GRID) <= row.fake.keys() for row in got.rows) else {}),
     }
 

@@ -24,12 +24,13 @@ from sklearn.metrics import (
 
 from ..card import SIZE_GROUPS, Policy, Thresholds, size_group
 from ..harmless import printable
-from ..rates import TOO_FEW, TOO_WIDE, too_few, wilson
+from ..rates import TOO_FEW, TOO_WIDE, ends_of, too_few, wilson
 from .bootstrap import BPCERS, HALF, at_bpcer, bins, calibration_interval, crossing, drawings, interval, scatter
 from .rows import CODES
 from .scores import Scores
 
 Figures = dict[str, Any]
+Spread = dict[str, np.ndarray]  # a figure's name to its values in all drawings
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,10 @@ class Metric:
         """A value as text."""
         return percent(value) if self.share else number(value)
 
+    def within(self, ends: Sequence[float]) -> str:
+        """The interval of a value as text."""
+        return ends_of(ends) if self.share else f"{number(ends[0])} to {number(ends[1])}"
+
 
 def called(fake: np.ndarray, judged: np.ndarray, thresholds: Thresholds) -> np.ndarray:
     """The verdicts for (N,) probabilities of fake: (N,) int, 1 fake, 0 real, -1 inconclusive.
@@ -80,17 +85,19 @@ def figures(labels: np.ndarray, fake: np.ndarray, judged: np.ndarray, thresholds
     return of_answers(labels, fake, called(fake, judged, thresholds))
 
 
-def of_answers(labels: np.ndarray, fake: np.ndarray, called: np.ndarray) -> Figures:
+def of_answers(labels: np.ndarray, fake: np.ndarray, called: np.ndarray, spread: Spread | None = None) -> Figures:
     """Counts and rates of one group of pictures.
 
     Args:
         labels: (N,) int, 0 real, 1 fake.
         fake: (N,) calibrated probability of fake.
         called: (N,) int, 1 fake, 0 real, -1 neither.
+        spread: what `drawn` says of these, where it is known already.
 
     Returns:
         real, fake: counts; each of `METRICS`; intervals: the 95 % interval of each, Wilson's of what is counted here,
-        by bootstrap of the rest. What the group cannot show (an AUC without both classes, say) is None.
+        by bootstrap of the rest (of the ECE see `calibration_interval`). What the group cannot show (an AUC without
+        both classes, say) is None.
     """
     real_rows, fake_rows = labels == 0, labels == 1
     counted = {
@@ -101,7 +108,7 @@ def of_answers(labels: np.ndarray, fake: np.ndarray, called: np.ndarray) -> Figu
     }
     measured = {name: metric.of(labels, fake) for name, metric in METRICS.items() if name not in counted}
     shares = {name: float(rows.mean()) if len(rows) else None for name, rows in counted.items()}
-    spread = drawn(labels, fake, called)
+    spread = drawn(labels, fake, called) if spread is None else spread
     ends: dict[str, Sequence[float] | None] = {n: wilson(int(rows.sum()), len(rows)) for n, rows in counted.items()}
     ends |= {name: interval(spread[name]) if name in spread else None for name in measured}
     if "ece" in spread:
@@ -110,7 +117,7 @@ def of_answers(labels: np.ndarray, fake: np.ndarray, called: np.ndarray) -> Figu
     return {"real": int(real_rows.sum()), "fake": int(fake_rows.sum()), **measured, **shares, "intervals": intervals}
 
 
-def drawn(labels: np.ndarray, fake: np.ndarray, called: np.ndarray) -> dict[str, np.ndarray]:
+def drawn(labels: np.ndarray, fake: np.ndarray, called: np.ndarray) -> Spread:
     """`scatter`, and what it lacks of `METRICS`, measured in one drawing after the other, which is slow."""
     found = scatter(labels, fake, called)
     for name, metric in METRICS.items():
@@ -160,10 +167,10 @@ METRICS = {
 """What is measured of every group of pictures, and shown in tables, reports and comparisons."""
 
 
-def operating_points(labels: np.ndarray, fake: np.ndarray) -> list[Figures]:
+def operating_points(labels: np.ndarray, fake: np.ndarray, spread: Spread | None = None) -> list[Figures]:
     """The APCER where the threshold lets at most each of `BPCERS` of these very real faces be called fake.
 
-    Every face counts by its probability alone.
+    Every face counts by its probability alone. `spread` is as in `of_answers`.
 
     Returns:
         at: the BPCER allowed; threshold: on the probability of fake (None: nothing is called fake); bpcer: what of it
@@ -173,7 +180,7 @@ def operating_points(labels: np.ndarray, fake: np.ndarray) -> list[Figures]:
     """
     if len(set(labels.tolist())) < 2:
         return []
-    spread = scatter(labels, fake, np.zeros_like(labels))
+    spread = scatter(labels, fake, np.zeros_like(labels)) if spread is None else spread
     fpr, tpr, thresholds = roc_curve(labels, fake, drop_intermediate=False)
     reals, fakes = int((labels == 0).sum()), int((labels == 1).sum())
     points = []
@@ -193,21 +200,21 @@ def operating_points(labels: np.ndarray, fake: np.ndarray) -> list[Figures]:
     return points
 
 
-def classes(labels: np.ndarray, fake: np.ndarray, called: np.ndarray) -> Figures:
-    """What the two classes are taken for.
+def classes(labels: np.ndarray, fake: np.ndarray, called: np.ndarray, spread: Spread | None = None) -> Figures:
+    """What the two classes are taken for; `spread` is as in `of_answers`.
 
     Returns:
         real, fake: precision, recall and f1 at probability 0.5, each (value, interval) with None for what is not
         defined; matrix: scikit-learn's confusion matrix at 0.5; verdicts: of each class, how many were called what.
     """
     answers = (fake >= HALF).astype(int)
-    drawn = scatter(labels, fake, called)
+    spread = scatter(labels, fake, called) if spread is None else spread
     matrix = confusion_matrix(labels, answers, labels=[0, 1])
     measured = precision_recall_fscore_support(labels, answers, labels=[0, 1], zero_division=np.nan)
     found: Figures = {"matrix": matrix.tolist(), "verdicts": {}}
     for i, name in enumerate(("real", "fake")):
         right = int(matrix[i, i])
-        f1 = drawn.get(f"f1_{name}")
+        f1 = spread.get(f"f1_{name}")
         ends = (
             wilson(right, int(matrix[:, i].sum())),
             wilson(right, int(matrix[i].sum())),
@@ -265,8 +272,7 @@ def table(groups: dict[str, Figures], what: str = "source") -> str:
         cells = [printable(name), str(row["real"]), str(row["fake"])]
         for key, metric in shown.items():
             ends = row.get("intervals", {}).get(key) if metric.share or key == "ece" else None
-            scale, form = (100, ".1f") if metric.share else (1, ".4f")
-            within = f" ({scale * ends[0]:{form}} to {scale * ends[1]:{form}})" if ends else ""
+            within = f" ({metric.within(ends)})" if ends else ""
             cells.append(metric.told(row.get(key)) + within + " †" * (metric.share and bool(ends) and too_few(ends)))
         lines.append(f"| {' | '.join(cells)} |")
     if any("†" in line for line in lines[2:]):
@@ -277,7 +283,7 @@ def table(groups: dict[str, Figures], what: str = "source") -> str:
 def promises(row: Figures, policy: Policy) -> str:
     """Whether the probabilities mean what they say and the error rates are those aimed at, as lines of plain text."""
     ends = row["intervals"]["ece"]
-    within = f" (interval {number(ends[0])} to {number(ends[1])})" if ends else ""
+    within = f" (interval {METRICS['ece'].within(ends)})" if ends else ""
     lines = [
         f"Expected calibration error {number(row['ece'])}{within}, Brier score {number(row['brier'])}."
         if row["ece"] is not None
@@ -294,7 +300,7 @@ def promises(row: Figures, policy: Policy) -> str:
         kept = "held" if high <= most else "not held" if low > most else TOO_FEW
         lines.append(
             f"{who.capitalize()} faces called {as_}: {100 * row[key]:.1f} % of {row[who]:,} (95 % interval "
-            f"{100 * low:.1f} to {100 * high:.1f} %); aimed at: at most {100 * most:.4g} %: {kept}."
+            f"{METRICS[key].within(ends)} %); aimed at: at most {100 * most:.4g} %: {kept}."
         )
     return "\n".join(lines)
 

@@ -12,7 +12,7 @@ from ..card import Policy, Thresholds
 from ..data.crops import read_face
 from ..errors import ImageError
 from ..faces import FRAMINGS, resample
-from ..rates import TOO_FEW, too_few, wilson
+from ..rates import TOO_FEW, ends_of, too_few, wilson
 from ..report import fact_list, figure_table, page_head, text_of
 from . import plots
 from .bootstrap import BPCERS
@@ -185,7 +185,7 @@ def _rate(
     """A share with its interval, and with `doubt` behind it where that says little or `few` says so."""
     if value is None:
         return "-"
-    within = f"{100 * ends[0]:.1f} to {100 * ends[1]:.1f}" if ends else "no interval"
+    within = ends_of(ends) if ends else "no interval"
     return f'<b>{100 * value:.1f} %</b> <span class="quiet">{within}</span>{doubt if few or too_few(ends) else ""}'
 
 

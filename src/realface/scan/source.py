@@ -26,7 +26,6 @@ from ..errors import (
     Unreachable,
     Unreadable,
 )
-from ..harmless import printable
 from ..images import Limits
 from ..paths import SUFFIXES, expand
 
@@ -81,7 +80,7 @@ def entries(sources: Iterable[str]) -> Iterator[Entry]:
 def check_there(sources: Sequence[str]) -> None:
     """ScanError where none of the sources is there: the result would hold nothing but typing errors."""
     if not any(_URL.match(s) or os.path.lexists(s) or any(glob.iglob(s, recursive=True)) for s in sources):
-        raise ScanError(f"there is no {printable(' nor '.join(sources))}; check the path")
+        raise ScanError(f"there is no {' nor '.join(sources)}; check the path")
 
 
 def read(entry: Entry, limits: Limits) -> bytes:
