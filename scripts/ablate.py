@@ -152,7 +152,7 @@ def logistic(table: Table, weight: torch.Tensor, l2: float, spread: float = 0.0)
         value = value + l2 * head[:-1].square().sum() / 2
         for label in (0, 1):
             value = value + spread * (middles[table.kinds == label] @ head[:-1]).var(correction=0)
-        value.backward()  # type: ignore[no-untyped-call]
+        value.backward()
         return value
 
     optimizer.step(loss)

@@ -75,7 +75,7 @@ class Way:
         return float(logits[0]), "inconclusive" if reason else self.detector.card.thresholds.answer(fake)
 
 
-class Given(CalibrationDataReader):  # type: ignore[misc]  # it has no types
+class Given(CalibrationDataReader):
     """Pictures as the quantiser asks for them."""
 
     def __init__(self, inputs: list[np.ndarray]) -> None:

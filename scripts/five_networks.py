@@ -71,7 +71,7 @@ class Timed(Task):
             for group in self.trainer.optimizers[0].param_groups:
                 group["lr"] = self.config.learning_rate * (1 + math.cos(math.pi * done)) / 2
 
-    def on_train_batch_end(self, *_: Any) -> None:
+    def on_train_batch_end(self, *_: Any, **__: Any) -> None:
         passed = monotonic() - self.started
         self.bar.update(self.shown, completed=min(round(passed), round(self.seconds)))
         self.trainer.should_stop = passed >= self.seconds  # Lightning then validates, saves and stops

@@ -176,11 +176,12 @@ def rendered() -> str:
             "speed": speed(timed["rows"]),
         }
     page = Environment(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False)
-    page.filters |= {
+    filters: dict[str, Callable[[Any], str]] = {
         "percent": lambda share: percent(float(share)),
         "number": lambda value: number(float(value)),
         "millions": lambda count: f"{int(count) / 1e6:.2f} M",
     }
+    page.filters.update(filters)
     return page.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         version=__version__,
         generator=f"matplotlib {matplotlib.__version__}",

@@ -2,6 +2,7 @@
 
 import io
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,15 +19,26 @@ MAKING = ("torch", "realface.data", "realface.evaluation", "realface.networks", 
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The files that take longest come first, so that none is begun when all others are done.
-
-    Coverage is of the using half: measured while the making half trains and exports, it doubles the time of that.
-    """
+    """The files that take longest come first, so that none is begun when all others are done."""
     items.sort(key=lambda item: item.path.stem.removeprefix("test_") not in LONGEST)
-    for item in items:
-        things = vars(item.module).values()  # type: ignore[attr-defined]
-        if any(str(getattr(t, "__module__", None) or getattr(t, "__name__", "")).startswith(MAKING) for t in things):
-            item.add_marker(pytest.mark.no_cover)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Coverage is of the using half: measured while the making half trains and exports, it doubles the time of that.
+
+    (The mark `no_cover` does not help: in processes of pytest-xdist a second measurement goes on.)
+    """
+    things = vars(item.module).values()  # type: ignore[attr-defined]
+    making = any(str(getattr(t, "__module__", None) or getattr(t, "__name__", "")).startswith(MAKING) for t in things)
+    tracer = sys.gettrace()
+    if making:
+        sys.settrace(None)
+    try:
+        return (yield)
+    finally:
+        if making:
+            sys.settrace(tracer)
 
 
 def brightness_detector(size: int = 32, *, explains: bool = False, **card: object) -> bytes:

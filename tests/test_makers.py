@@ -1,5 +1,6 @@
 """Optional makers of fakes, with small stand-ins for what is heavy; how weights get here from registries."""
 
+import contextlib
 import hashlib
 import io
 import subprocess
@@ -225,6 +226,10 @@ class TestMakers:
         alone = [row for row in rows if row["generator"] == "stylegan"]
         assert [row["split"] for row in alone] == ["train"] * 9 + ["valid"]
         assert {(row["label"], row["pair"]) for row in alone} == {("fake", "")}
+        with contextlib.ExitStack() as files:
+            found = [files.enter_context(Image.open(out / row["path"])) for row in alone]
+            assert {picture.format for picture in found} == {"JPEG"}, "else the file tells the class"
+            assert len({picture.size for picture in found}) > 1
 
         twins = Twins([], read_data(out), 96, "face")
         drawn = [twins._draw(np.random.default_rng(seed)) for seed in range(30)]
@@ -256,7 +261,7 @@ class TestMakers:
 
 def test_fakes_without_a_real_one_are_no_twins() -> None:
     pair = [Sample(Path("1.png"), 0, "camera", "train"), Sample(Path("1.taesd.png"), 1, "camera by taesd", "train")]
-    alone = Sample(Path("000000.stylegan.png"), 1, "stylegan", "train")
+    alone = Sample(Path("000000.stylegan.jpg"), 1, "stylegan", "train")
     twins = Twins([], [alone, *pair], 96, "face")
     assert {twins._draw(np.random.default_rng(seed)) for seed in range(9)} == {(1, 2)}
 

@@ -27,14 +27,14 @@ def texts(node: nbformat.NotebookNode) -> str:
 def test_it_runs_on_drawn_faces(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("REALFACE_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("REALFACE_DATA", str(tmp_path / "pictures of somebody"))  # never gets into what is stored
-    monkeypatch.setenv("REALFACE_NETWORKS", "notebook-small notebook-wide")  # the export of each takes seconds
+    monkeypatch.setenv("REALFACE_NETWORKS", "notebook-small texture-gram")  # the export of each takes seconds
     fresh = executed(nbformat.read(NOTEBOOK, 4))
     said = texts(fresh)
     assert "chosen: " in said
     assert "best of 2 trials" in said
     assert "f1-score" in said
     assert "somebody" not in said
-    for name in ("notebook-small", "notebook-wide"):
+    for name in ("notebook-small", "texture-gram"):
         assert f"| {name} | 8 | 8 |" in said, f"no validation figures of {name}"
     assert not ABSOLUTE.search(said)
 

@@ -199,12 +199,14 @@ def test_only_training_is_taught(
     assert sorted(task.valid_source.labels_of(torch.arange(4)).tolist()) == [0, 0, 1, 1]
 
 
-def test_a_teacher_is_not_learned_from_with_a_frozen_trunk(
+def test_a_teacher_is_not_learned_from_with_a_frozen_trunk_or_faces_it_has_not_judged(
     samples: list[Sample], config: Config, tmp_path: Path
 ) -> None:
     teach(config, np.zeros((2, COUNT)))
     with pytest.raises(ConfigError, match="freeze"):
         train(tmp_path / "data", replace(config, freeze=True), tmp_path / "run")
+    with pytest.raises(ConfigError, match="has not judged the faces in pairs"):
+        train(tmp_path / "data", replace(config, pairs="pairs"), tmp_path / "run")
     assert not (tmp_path / "run" / "config.toml").exists()
 
 

@@ -18,11 +18,11 @@ from realface.errors import ConfigError, DataError
 from realface.networks import NETWORKS
 from realface.training import fit as fit_module
 from realface.training.calibrate import fit_calibration, set_thresholds
-from realface.training.checkpoint import SafeCheckpoints
+from realface.training.checkpoint import SafeCheckpoints, load_weights
 from realface.training.config import Config, make_config, parse_setting, read_toml, to_toml
 from realface.training.pictures import Pictures
 from realface.training.sources import weights
-from realface.training.train import train
+from realface.training.train import new_network, train
 
 BEST = Path("checkpoints", "best.safetensors")
 
@@ -67,6 +67,35 @@ def test_a_run_learns_the_same_whether_its_features_are_there_or_not(tiny: None,
         config = make_config({"network": "tiny", "freeze": True, "dropout": 0.5})
         train(faces, config, tmp_path / name, detector=False)
     assert metrics(tmp_path / "computes") == metrics(tmp_path / "finds")
+
+
+@pytest.mark.parametrize("freeze", [False, True])
+def test_generated_faces_that_belong_to_no_real_one_are_learned_from_too(
+    tiny: None, faces: Path, tmp_path: Path, freeze: bool
+) -> None:
+    """In the pictures real is dark; of `pairs`, what is dark and green is fake, and a dark blue twin is left alone."""
+    pairs = tmp_path / "pairs"
+    pairs.mkdir()
+    pictures = [("0.png", "real", (0, 0, 90)), ("0.taesd.png", "fake", (0, 0, 90))]
+    pictures += [(f"{i:06}.stylegan.jpg", "fake", (0, 90, 0)) for i in range(16)]
+    for name, _, colour in pictures:
+        Image.new("RGB", (40, 40), colour).save(pairs / name)
+    rows = ["path,label,source,split", *(f"{name},{label},{label},train" for name, label, _ in pictures)]
+    (pairs / "manifest.csv").write_text("\n".join(rows))
+    said = {}
+    for name, folder in {"without": "", "with": str(pairs)}.items():
+        config = make_config({"network": "tiny", "freeze": freeze, "dropout": 0.0, "pairs": folder, "epochs": 30})
+        train(faces, config, tmp_path / name, detector=False)
+        network = new_network(config).eval()
+        load_weights(network, tmp_path / name)
+        colours = torch.tensor([[0.0, 90, 0], [0, 0, 90]])[:, :, None, None] / 255
+        with torch.inference_mode():
+            said[name] = network(colours.expand(2, 3, 32, 32)).tolist()
+    assert said["with"][0] > 0 > said["without"][0]
+    assert said["with"][1] < 0
+    (pairs / "manifest.csv").write_text("\n".join(rows[:3]))
+    with pytest.raises(DataError, match="only the network native learns"):
+        train(faces, make_config({"network": "tiny", "freeze": freeze, "pairs": str(pairs)}), tmp_path / "other")
 
 
 @pytest.mark.parametrize("freeze", [False, True])

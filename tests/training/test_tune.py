@@ -22,7 +22,7 @@ from realface.data import Sample
 from realface.errors import ConfigError, DataError
 from realface.networks import NETWORKS
 from realface.training import fit as fit_module
-from realface.training import held_out, tune_results
+from realface.training import held_out, sources, tune_results
 from realface.training.config import Config, make_config, read_toml
 from realface.training.held_out import Unseen, deal
 from realface.training.train import train
@@ -135,7 +135,8 @@ def test_what_is_judged_was_not_seen(faces: Path, monkeypatch: pytest.MonkeyPatc
         judged.append(list(samples))
         return 0.5
 
-    monkeypatch.setattr(held_out, "Source", Seen)
+    for module in (held_out, sources):
+        monkeypatch.setattr(module, "Source", Seen)
     monkeypatch.setattr(held_out, "_auc", auc)
     config = make_config({"network": "tiny", "epochs": 1})
     data = Unseen(faces, config, 2)

@@ -99,5 +99,5 @@ def load(folder: Path) -> dict[str, Autoencoder]:
                 raise WeightsError(f"{path} is missing; docs/data.md says how to fetch it") from None
             except Exception as error:  # safetensors and torch have no common base of what they raise
                 raise WeightsError(f"{path} does not hold the {part} of {name}: {error}") from None
-        found[name] = model.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        found[name] = model.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # pyrefly: ignore[no-matching-overload]
     return found

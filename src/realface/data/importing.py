@@ -169,13 +169,13 @@ def _found(source: str, out: Path, copy_to: Path | None, expect: str) -> Found:
             packed = shards(root) if root.is_dir() else []
             if not packed:
                 raise
+        else:
+            if copy_to:
+                raise DataError(f"{source} is no archive: its pictures stay where they are; leave --copy-to away")
+            return found
     for path in packed:
         check_target(path, out)
-    if packed:
-        return unpack_parquet(root, packed, copy_to)
-    if copy_to:
-        raise DataError(f"{source} is no archive: its pictures stay where they are; leave --copy-to away")
-    return found
+    return unpack_parquet(root, packed, copy_to)
 
 
 def _row(path: str, sample: Sample, told: Facts | ImageError | None, known: Published | None) -> _Row:

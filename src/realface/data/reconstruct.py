@@ -32,6 +32,7 @@ LARGEST = 512  # pixels a side; of a larger face its middle is taken, never a sm
 MANIFEST, PICTURES = "manifest.csv", "pictures"
 LITTER = (".DS_Store", "Thumbs.db", "desktop.ini")  # that systems leave in folders which people look at
 COLUMNS = ("path", "label", "source", "split", "generator", "pair")
+FOUND_SIDES, FOUND_QUALITIES = (256, 256, 256, 300, 512, 1024), (75, 75, 85, 92, 96)
 VALID = 10  # of the faces of nobody, every so manieth is for validation
 Row = tuple[str, ...]  # of the manifest, as COLUMNS
 log = logging.getLogger(__name__)
@@ -123,12 +124,23 @@ def _faces_of_nobody(make: Callable[[int], np.ndarray], count: int, out: Path) -
     """Rows of the manifest for whole generated faces; files that are missing are made."""
     rows: list[Row] = []
     for number in track(range(count), "generating"):
-        path = out / PICTURES / f"{number:06}.stylegan.png"
+        path = out / PICTURES / f"{number:06}.stylegan.jpg"
         if not path.exists():
-            _save(make(number), path)
+            write_whole(path, _as_found(make(number), np.random.default_rng(number)))
         split = "train" if (number + 1) % VALID else "valid"
         rows.append((f"{PICTURES}/{path.name}", "fake", "stylegan", split, "stylegan", ""))
     return rows
+
+
+def _as_found(face: np.ndarray, rng: np.random.Generator) -> bytes:
+    """A generated face as such faces get about: most of them small, all of them JPEG. Lossless ones of one size would
+    be told from photographs by that."""
+    picture = Image.fromarray(face)
+    side = int(rng.choice(FOUND_SIDES))
+    buffer = io.BytesIO()
+    small = picture.resize((side, side), Image.Resampling.LANCZOS)
+    small.save(buffer, "JPEG", quality=int(rng.choice(FOUND_QUALITIES)))
+    return buffer.getvalue()
 
 
 def reconstructed(face: np.ndarray, model: Autoencoder) -> np.ndarray:

@@ -230,8 +230,10 @@ def _judged(judge: Judge, pictures: Sequence[Picture], cells: Sequence[str], lab
         batches = [pictures[i : i + BATCH] for i in range(0, len(pictures), BATCH)]
         for batch in track(batches, f"{label}, batches"):
             for picture, said in zip(batch, judge.ask([p.path for p in batch]), strict=True):
-                one = {name: {} if said[name] is None else {AS_IT_IS: said[name]} for name in ("fake", "called")}
-                yield Row(**vars(picture), detector=judge.id.sha256, code=program(), **(said | one))
+                answer: dict[str, Any] = dict(said)
+                for name in ("fake", "called"):
+                    answer[name] = {} if said[name] is None else {AS_IT_IS: said[name]}
+                yield Row(**vars(picture), detector=judge.id.sha256, code=program(), **answer)
         return
     samples = [Sample(Path(p.path), p.label, p.source, "") for p in pictures]
     # by the picture, so that it gets the same noise whatever else is measured

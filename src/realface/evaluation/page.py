@@ -24,6 +24,7 @@ from .rows import Answers, answers
 
 SHOWN = 12
 """Mistakes of each detector that are shown."""
+_SAID, _DOUBT = f" <i>{TOO_FEW}</i>", f'<i title="{TOO_FEW}">†</i>'
 
 
 def page(evaluation: Evaluation, facts: dict[str, str]) -> str:
@@ -172,16 +173,14 @@ def _comparison(compared: dict[str, Any]) -> str:
     return figure_table(caption, ["", first, other, "difference", "95 % interval", f"{other} is"], rows)
 
 
-def _cell(row: Figures, key: str, *doubt: str) -> str:
+def _cell(row: Figures, key: str, doubt: str = _SAID) -> str:
     """A count, or a figure with its interval and, where that says little, `doubt`."""
     if key not in METRICS:
         return f"{row[key]:,}"
-    return (_rate if METRICS[key].share else _number)(row[key], row["intervals"][key], *doubt)
+    return (_rate if METRICS[key].share else _number)(row[key], row["intervals"][key], doubt)
 
 
-def _rate(
-    value: float | None, ends: Sequence[float] | None, doubt: str = f" <i>{TOO_FEW}</i>", few: bool = False
-) -> str:
+def _rate(value: float | None, ends: Sequence[float] | None, doubt: str = _SAID, few: bool = False) -> str:
     """A share with its interval, and with `doubt` behind it where that says little or `few` says so."""
     if value is None:
         return "-"
@@ -189,7 +188,7 @@ def _rate(
     return f'<b>{100 * value:.1f} %</b> <span class="quiet">{within}</span>{doubt if few or too_few(ends) else ""}'
 
 
-def _number(value: float | None, ends: Sequence[float] | None, doubt: str = f" <i>{TOO_FEW}</i>") -> str:
+def _number(value: float | None, ends: Sequence[float] | None, doubt: str) -> str:
     if value is None:
         return "-"
     within = f'<span class="quiet">{ends[0]:.4f} to {ends[1]:.4f}</span>' if ends else doubt
@@ -205,7 +204,6 @@ def _who(detector: dict[str, str]) -> str:
     return f"{version}SHA-256 {detector['sha256']}"
 
 
-_DOUBT = f'<i title="{TOO_FEW}">†</i>'
 _LEAD = (
     '<p class="lead">How often detectors are right and wrong on labelled pictures. The rates are in the style of '
     "ISO/IEC 30107-3; <b>this is no conformance test</b>, and nothing here says that a detector conforms to it. The "

@@ -133,6 +133,6 @@ def _named(number: int, name: str) -> str:
 
 def _svg(axes: Axes, what: str) -> str:
     buffer = io.StringIO()
-    axes.get_figure(root=True).savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})  # type: ignore[union-attr]
+    axes.get_figure(root=True).savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})  # pyrefly: ignore[missing-attribute]
     text = buffer.getvalue()
     return f'<svg role="img" aria-label="{escape(what)}" ' + text[text.index("<svg ") + 5 :]

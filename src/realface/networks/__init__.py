@@ -62,7 +62,7 @@ def build(
     if pretrained:
         network.load_pretrained()
     if input_size is not None:
-        network.input_size = input_size  # type: ignore[misc]  # of this one only; the class keeps its own
+        network.input_size = input_size  # pyrefly: ignore[read-only]  # of this one only; the class keeps its own
     if dropout is not None:
         set_dropout(network, dropout)
     return network

@@ -326,7 +326,7 @@ def _open_shard(file: str) -> Any:
 def _shard(path: str, file: str) -> Iterator[Entry]:
     """The pictures in a tar file, by its headers; links, devices and other files in it are passed over."""
     try:
-        with _open_shard(file) as raw, tarfile.open(fileobj=(headers := _Headers(raw, file)), mode="r:") as tar:  # type: ignore[call-overload]
+        with _open_shard(file) as raw, tarfile.open(fileobj=(headers := _Headers(raw, file)), mode="r:") as tar:  # pyrefly: ignore[no-matching-overload]
             while (member := tar.next()) is not None:
                 if member.size < 0 or tar.offset <= member.offset or len(member.pax_headers) > _MAX_FIELDS:
                     raise tarfile.ReadError("a header is damaged")  # or leads back, to be read for ever

@@ -42,7 +42,8 @@ class Config:
         framing: what of a picture is judged: "face" (the standard crop of the face that is found) or
             "centre-square" (nothing is searched for).
         sources: learn from these sources of the data set only, separated by commas; empty: from all.
-        pairs: folder that `realface data reconstruct` wrote; the native view learns from it.
+        pairs: folder that `realface data reconstruct` wrote; the native view learns from its pairs, other networks
+            from the generated faces in it that belong to no real picture.
         start: run folder of a network of the same layers, to start from its weights.
         teacher: run folder that `realface fuse` wrote, to learn from what that detector says of the pictures.
         max_bpcer, max_apcer: the threshold policy, see `realface.card.Policy`.

@@ -9,8 +9,10 @@ import numpy as np
 import torch
 from filelock import FileLock
 
-from ..data import Sample
+from ..data import Sample, read_data
 from ..data.crops import program
+from ..data.layouts import fingerprints
+from ..errors import DataError
 from ..faces import Framing
 from ..memory import keep_freed_memory
 from ..networks.base import Network
@@ -45,6 +47,35 @@ def cached_views(
             _fill(path, network, samples, config, view)
         found.append(np.lib.format.open_memmap(path, "r"))
     return found
+
+
+def faces_of_nobody(network: Network, config: Config) -> tuple[list[Sample], list[np.ndarray]]:
+    """More fakes to learn from: what `realface data reconstruct --stylegan` put into `config.pairs`, train split.
+
+    Returns:
+        The faces that belong to no real picture there and, with a frozen trunk, one (N, F) table of their features for
+        each version, see `cached_views`; nothing where `pairs` is not set.
+
+    Raises:
+        DataError: there are no such faces.
+    """
+    if not config.pairs:
+        return [], []
+    samples = read_data(config.pairs)
+    real = {_name(sample) for sample in samples if sample.label == 0}
+    alone = [s for s in samples if s.label and s.split == "train" and _name(s) not in real]
+    if not alone:
+        raise DataError(
+            f"{config.pairs}: of pairs only the network native learns; for others, add faces of nobody with "
+            "realface data reconstruct --stylegan"
+        )
+    if not config.freeze:
+        return alone, []
+    return alone, cached_views(network, alone, fingerprints(alone), config, range(config.versions))
+
+
+def _name(sample: Sample) -> str:
+    return sample.path.name.partition(".")[0]  # the same of a picture and its reconstructions
 
 
 def _fill(path: Path, network: Network, samples: Sequence[Sample], config: Config, view: int) -> None:

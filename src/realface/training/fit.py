@@ -43,7 +43,7 @@ class Task(pl.LightningModule):
     def __init__(self, network: Network, config: Config, train: Source | Twins, valid: Source | Twins) -> None:
         super().__init__()
         self.network, self.config, self.train_source, self.valid_source = network, config, train, valid
-        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        network.to(memory_format=torch.channels_last)  # pyrefly: ignore[no-matching-overload]
         if config.freeze:
             self.strict_loading = False
             for name, parameter in network.named_parameters():
@@ -63,7 +63,7 @@ class Task(pl.LightningModule):
         logits: Tensor = self.network(pixels)
         return logits
 
-    def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> Tensor | None:
+    def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> Tensor | None:  # pyrefly: ignore[bad-override]
         inputs, rows = batch
         mine = len(rows) if len(rows) > 1 else 0  # BatchNorm needs two
         every = self.trainer.strategy.reduce(torch.tensor(float(mine), device=self.device), reduce_op="sum")
@@ -79,7 +79,7 @@ class Task(pl.LightningModule):
             self._losses.append(loss.detach())
         return loss
 
-    def validation_step(self, batch: tuple[Tensor, Tensor], _: int) -> None:
+    def validation_step(self, batch: tuple[Tensor, Tensor], _: int) -> None:  # pyrefly: ignore[bad-override]
         inputs, rows = batch
         if len(rows):
             self._valid.append(torch.stack([self.logits(inputs).cpu().double(), rows.cpu().double()], 1))
@@ -175,7 +175,7 @@ class _Journal(pl.Callback):
     def on_train_epoch_start(self, trainer: pl.Trainer, task: pl.LightningModule) -> None:
         self.started = time.monotonic()
 
-    def on_train_batch_end(self, *_: Any) -> None:
+    def on_train_batch_end(self, *_: Any, **__: Any) -> None:
         if self.task is not None:
             self.progress.advance(self.task)
 

@@ -23,7 +23,7 @@ from .config import Config
 from .features import cached_views
 from .fit import Task, fit_aside
 from .pictures import Pictures, batches
-from .sources import Source, weights
+from .sources import Source, weights, with_faces_of_nobody
 from .train import new_network, of_sources
 
 HISTORY_SEED = 2_000_003  # of the random histories of pictures left out; the same for all settings
@@ -244,7 +244,7 @@ def _trained(network: Network, train: Rows, valid: Rows, config: Config) -> Task
     task = Task(
         network,
         config,
-        Source(train.samples, config.balance, network.input_size, train.views[: config.versions] or None),
+        with_faces_of_nobody(network, config, train.samples, train.views[: config.versions] or None),
         Source(valid.samples, config.balance, network.input_size, valid.views[-1:] or None),
     )
     fit_aside(task)

@@ -90,7 +90,7 @@ def _process(function: Callable[[], T]) -> T:
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(max(1, cores() // processes))
     address = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
-    store = torch.distributed.TCPStore(*address) if nodes > 1 else None  # type: ignore[attr-defined]
+    store = torch.distributed.TCPStore(*address) if nodes > 1 else None
     try:
         made = function()
     except RuntimeError:  # perhaps only of another's end, from which it was cut off: that is to be seen first

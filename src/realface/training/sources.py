@@ -11,7 +11,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from ..data import Sample
 from ..errors import DataError
+from ..networks.base import Network
 from .config import Config
+from .features import faces_of_nobody
 from .pictures import Pictures, batches
 
 
@@ -74,6 +76,16 @@ class Source:
             loud=epoch == 1,
         )
         return batches(pictures, config.batch_size, config.workers)
+
+
+def with_faces_of_nobody(
+    network: Network, config: Config, samples: Sequence[Sample], views: Sequence[np.ndarray] | None
+) -> Source:
+    """What a whole face is learned from: pictures, with their tables if the trunk is frozen, and `faces_of_nobody`."""
+    more, tables = faces_of_nobody(network, config)
+    if more and views is not None:
+        views = [np.concatenate(both) for both in zip(views, tables, strict=True)]
+    return Source([*samples, *more], config.balance, network.input_size, views)
 
 
 class _Features(Dataset[tuple[np.ndarray, int]]):

@@ -19,7 +19,7 @@ from .features import cached_views
 from .finish import finish
 from .fit import Task, fit
 from .processes import place
-from .sources import Source
+from .sources import Source, with_faces_of_nobody
 from .taught import Taught
 from .twins import Twins
 
@@ -137,8 +137,10 @@ def _source(
         pairs = read_splits(config.pairs)[split] if config.pairs else []
         return Twins(samples, pairs, network.input_size, config.framing)
     if config.teacher and split == "train":
+        if config.pairs:
+            raise ConfigError("the teacher has not judged the faces in pairs: learn from one of both")
         return Taught(samples, of_samples, config, network.input_size)
-    if not config.freeze:
-        return Source(samples, config.balance, network.input_size)
-    tables = cached_views(network, samples, of_samples, config, views)
+    tables = cached_views(network, samples, of_samples, config, views) if config.freeze else None
+    if split == "train":
+        return with_faces_of_nobody(network, config, samples, tables)
     return Source(samples, config.balance, network.input_size, tables)

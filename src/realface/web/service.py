@@ -256,7 +256,7 @@ def make_app(
         """Counters in Prometheus' text format."""
         return Response(service.metrics.text(), media_type=TEXT)
 
-    app.openapi = partial(with_examples, app.openapi)  # type: ignore[method-assign]
+    app.openapi = partial(with_examples, app.openapi)  # pyrefly: ignore[method-assign]
     return app
 
 
