@@ -32,13 +32,13 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     things = vars(item.module).values()  # type: ignore[attr-defined]
     making = any(str(getattr(t, "__module__", None) or getattr(t, "__name__", "")).startswith(MAKING) for t in things)
     tracer = sys.gettrace()
-    if making:
-        sys.settrace(None)
+    if not making or not type(tracer).__module__.startswith("coverage"):  # a debugger's stays
+        return (yield)
+    sys.settrace(None)
     try:
         return (yield)
     finally:
-        if making:
-            sys.settrace(tracer)
+        sys.settrace(tracer)
 
 
 def brightness_detector(size: int = 32, *, explains: bool = False, **card: object) -> bytes:
