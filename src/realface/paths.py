@@ -5,6 +5,8 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from .errors import DataError
+
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".heic", ".heif")
 """Of files that are taken for pictures when a folder is looked through, in lower case."""
 
@@ -22,6 +24,20 @@ def write_whole(path: Path, data: bytes) -> None:
     part = path.with_name(f"{path.name}.part")
     part.write_bytes(data)
     part.replace(path)
+
+
+def write_asked(path: Path, data: bytes) -> None:
+    """`write_whole`, for a file that somebody asked for by name.
+
+    Raises:
+        DataError: it cannot be written.
+    """
+    try:
+        write_whole(path, data)
+    except OSError as error:
+        raise DataError(
+            f"{path} cannot be written: {error.strerror or error}; make room or name another file"
+        ) from None
 
 
 def expand(paths: Iterable[str], suffixes: tuple[str, ...] = SUFFIXES) -> Iterator[str]:

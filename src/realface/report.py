@@ -16,7 +16,7 @@ from .detector import Detector
 from .errors import DataError
 from .harmless import printable
 from .images import Limits
-from .paths import write_whole
+from .paths import write_asked
 from .rates import FIGURES, TOO_FEW, Figures, Rates, cell, ends_of, interval, too_few
 from .results import REASONS, Face, Provenance, Verdict
 from .words import HEATMAP, NO_FACE, SEVERAL, SHAPES, STABILITY, UNJUDGED, WORDS, highest, kind, percents
@@ -112,10 +112,7 @@ class Report:
         Raises:
             DataError: it cannot be written there.
         """
-        try:
-            write_whole(path, self.html().encode())
-        except OSError as error:
-            raise DataError(f"the report could not be written: {error}") from None
+        write_asked(path, self.html().encode())
 
     def _face(self, number: int, face: Face, pixels: np.ndarray | None, count: int) -> str:
         name = f"Face {number}" if count > 1 else "The face"

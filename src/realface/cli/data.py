@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ..errors import DataError
+from ..paths import write_asked
 from .options import TABLES, need_folder, need_form, need_training
 
 data_app = typer.Typer(help="Look at labelled pictures before anything is learned from them.", no_args_is_help=True)
@@ -66,10 +66,7 @@ def audit(
     found = run_audit(data)
     print(summary(found))
     if out:
-        try:
-            out.write_text(json.dumps(found.as_dict(), indent=1) + "\n", encoding="utf-8")
-        except OSError as error:
-            raise DataError(f"{out} cannot be written: {error.strerror}; make room or name another file") from None
+        write_asked(out, json.dumps(found.as_dict(), indent=1).encode() + b"\n")
     if fix:
         print(f"\n{write_fixed(found, fix):,} of {len(found.samples):,} pictures are in {fix}")
     raise typer.Exit(1 if found.problems else 0)
@@ -115,12 +112,7 @@ def explore(
     """Show a data set on one page: counts, sizes, examples, mean face and mean spectrum of each class."""
     need_training()
     from ..data.explore import explore as look
-    from ..paths import write_whole
     from ..report import check_target
 
     check_target(out)
-    page = look(data)
-    try:
-        write_whole(out, page.encode())
-    except OSError as error:
-        raise DataError(f"the page could not be written: {error}") from None
+    write_asked(out, look(data).encode())

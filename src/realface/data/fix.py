@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..errors import DataError
 from ..harmless import printable
-from ..paths import write_whole
+from ..paths import write_asked
 from .audit import Audit
 from .layouts import NAMES, unwrapped
 
@@ -79,10 +79,7 @@ def fix(audit: Audit, out: Path) -> int:
     for row in rows:
         s = audit.samples[row]
         writer.writerow([paths[row], NAMES[s.label], s.source, s.split, s.generator, audit.sha256[row]])
-    try:
-        write_whole(out, text.getvalue().encode())
-    except OSError as error:
-        raise DataError(f"{out} cannot be written: {error.strerror}; make room or name another file") from None
+    write_asked(out, text.getvalue().encode())
     return len(rows)
 
 
