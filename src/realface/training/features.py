@@ -20,6 +20,7 @@ from ..paths import cache_dir, write_whole
 from ..progress import track
 from .config import Config
 from .pictures import Pictures, batches
+from .twins import pair_of
 
 BATCH = 32
 
@@ -62,8 +63,8 @@ def faces_of_nobody(network: Network, config: Config) -> tuple[list[Sample], lis
     if not config.pairs:
         return [], []
     samples = read_data(config.pairs)
-    real = {_name(sample) for sample in samples if sample.label == 0}
-    alone = [s for s in samples if s.label and s.split == "train" and _name(s) not in real]
+    real = {pair_of(sample) for sample in samples if sample.label == 0}
+    alone = [s for s in samples if s.label and s.split == "train" and pair_of(s) not in real]
     if not alone:
         raise DataError(
             f"{config.pairs}: of pairs only the network native learns; for others, add faces of nobody with "
@@ -72,10 +73,6 @@ def faces_of_nobody(network: Network, config: Config) -> tuple[list[Sample], lis
     if not config.freeze:
         return alone, []
     return alone, cached_views(network, alone, fingerprints(alone), config, range(config.versions))
-
-
-def _name(sample: Sample) -> str:
-    return sample.path.name.partition(".")[0]  # the same of a picture and its reconstructions
 
 
 def _fill(path: Path, network: Network, samples: Sequence[Sample], config: Config, view: int) -> None:

@@ -107,6 +107,11 @@ class _Windows(Dataset[tuple[Tensor, Tensor] | None]):
         return torch.stack(pixels), torch.tensor((rows[0], rows[0]) if untouched else rows)
 
 
+def pair_of(sample: Sample) -> str:
+    """What the names of a picture and its reconstructions, which `realface data reconstruct` wrote, have in common."""
+    return sample.path.name.partition(".")[0]
+
+
 def _by_source(samples: Sequence[Sample]) -> list[tuple[list[int], list[int]]]:
     """Rows of the real and of the fake pictures of every source that has both."""
     found: dict[str, tuple[list[int], list[int]]] = {}
@@ -119,7 +124,7 @@ def _by_pair(pairs: Sequence[Sample], first: int) -> list[list[list[int]]]:
     """For every source, the rows of each real picture and its reconstructions."""
     names: dict[str, list[int]] = {}
     for row, sample in enumerate(pairs, first):
-        rows = names.setdefault(sample.path.name.partition(".")[0], [])
+        rows = names.setdefault(pair_of(sample), [])
         rows.insert(0 if sample.label == 0 else len(rows), row)
     found: dict[str, list[list[int]]] = {}
     for rows in names.values():
