@@ -16,6 +16,8 @@ from realface import Detector, cli, progress, table
 from realface.card import Preprocessing
 from realface.results import Crop, DetectorId, Face, Probability, Trial, Verdict
 
+COMMAND = [sys.executable, "-c", "from realface.cli import run; run()"]  # what `realface` starts
+
 
 @pytest.fixture
 def pictures(tmp_path: Path) -> Path:
@@ -242,10 +244,19 @@ def test_whoever_has_read_enough_may_go(pictures: Path, detector_file: Path) -> 
     """As in `realface check folder/ | head -1`."""
     end, start = os.pipe()
     os.close(end)
-    command = [sys.executable, "-c", "from realface.cli import main; main()", "check", str(pictures), "--json"]
     with os.fdopen(start, "w") as pipe:
-        done = subprocess.run([*command, "--detector", str(detector_file)], stdout=pipe, stderr=subprocess.PIPE)
-    assert (done.returncode, done.stderr) == (1, b"")
+        for form in ("--json",), ():
+            command = [*COMMAND, "check", str(pictures), "--detector", str(detector_file), *form]
+            done = subprocess.run(command, stdout=pipe, stderr=subprocess.PIPE)
+            assert (done.returncode, done.stderr) == (1, b"")
+
+
+@pytest.mark.parametrize(("name", "status"), [("a.jpg", 0), ("notes.txt", 1)])
+def test_a_check_that_ends_at_once_loses_no_word(run, pictures: Path, detector_file: Path, name, status) -> None:
+    arguments = ["check", str(pictures / name), "--detector", str(detector_file)]
+    done = subprocess.run([*COMMAND, *arguments], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == run(*arguments)
+    assert done.returncode == status
 
 
 def test_the_app_is_started_as_asked_and_its_status_passed_on(run, monkeypatch: pytest.MonkeyPatch) -> None:
