@@ -67,7 +67,7 @@ def test_the_table_shows_every_file_and_why_it_failed() -> None:
 
 def card(verdict: Verdict, stability: bool = False) -> str:
     known = markup.Answer(verdict, "data:,picture", (100, 200), (50, 100), ("data:,crop",) * len(verdict.faces))
-    return markup.card(verdict.path or "", known, False, stability)
+    return markup.card(known, False, stability)
 
 
 def test_several_faces_are_numbered_on_the_picture_and_have_their_own_answers() -> None:
@@ -76,7 +76,7 @@ def test_several_faces_are_numbered_on_the_picture_and_have_their_own_answers() 
     assert [f'style="{place}"><b>{number}</b></i>' in shown for number in (1, 2, 3, 4)] == [True, True, True, False]
     assert 'alt="The picture, with 3 numbered faces"' in shown
     assert "<h3>Face 2</h3>" in shown
-    assert 'aria-label="Face 2: real 7.0 %, fake 93.0 %"' in shown
+    assert "Probability of real <b>7.0 %</b></span><span>of fake <b>93.0 %</b>" in shown.split("<h3>Face 2</h3>")[1]
     assert shown.count("made by a machine") == 2, "of the picture and of the second face"
 
 
@@ -93,11 +93,11 @@ def test_a_face_that_cannot_be_judged_has_a_reason_and_no_number() -> None:
 def test_the_stability_check_says_what_turns_the_verdict() -> None:
     trials = (Trial("JPEG 70", "fake", Probability(0.05, 0.95)), Trial("slight blur", "real", Probability(0.9, 0.1)))
     shown = card(answered("x", "fake", face(0.93, "fake", None, *trials)), stability=True)
-    assert "<caption>The verdict does not hold</caption>" in shown
+    assert "<caption>Stability: the verdict does not hold</caption>" in shown
     assert '<th scope="row">JPEG 70</th><td>holds</td><td>95.0 %</td>' in shown
-    assert '<th scope="row">slight blur</th><td><b>becomes REAL</b></td><td>10.0 %</td>' in shown
+    assert '<th scope="row">slight blur</th><td><b>changes to REAL</b></td><td>10.0 %</td>' in shown
     held = card(answered("x", "fake", face(0.93, "fake", None, trials[0])), stability=True)
-    assert "<caption>The verdict holds</caption>" in held
+    assert "<caption>Stability: the verdict holds</caption>" in held
     assert "<table" not in card(answered("x", "fake", face(0.93, "fake", None, trials[0])))
 
 

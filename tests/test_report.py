@@ -3,6 +3,7 @@
 import itertools
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from conftest import brightness_detector, encoded, grey
 from PIL import Image
 
 from realface import Detector
-from realface.card import Thresholds
+from realface.card import Preprocessing, Thresholds
 from realface.errors import DataError
 from realface.rates import MAX_ROWS, Rates
 from realface.report import Report, check_target
@@ -28,8 +29,8 @@ TAGS = re.compile(
     r"svg|path|circle|rect|text|table|caption|thead|tbody|tr|th|td"
 )
 ATTRIBUTES = re.compile(
-    r"lang|charset|http-equiv|content|name|class|id|href|src|alt|width|height|style|scope|aria-hidden|viewbox|x|y|d|cx|cy|"
-    r"r|transform"
+    r"lang|charset|http-equiv|content|name|class|id|href|src|alt|width|height|style|scope|colspan|aria-hidden|viewbox|x|y|d|"
+    r"cx|cy|r|transform"
 )
 
 
@@ -119,10 +120,10 @@ def test_nothing_that_others_wrote_can_run_or_load(tmp_path: Path) -> None:
     page = Page(path.read_text("utf-8"))
     # name, version, network, split
     assert page.text.count(PRINTABLE) == 4
-    # row of a table; two paths; what it says and where; an error
-    assert page.text.count(SHOWN) == 1 + 2 + 2 + 1
+    # row of a table; two paths; what it says and where; an error, also in the table of all
+    assert page.text.count(SHOWN) == 1 + 2 + 2 + 2
     # and two headings, each with its link, of which the last part of the path is the name
-    assert page.text.count(SHOWN.rpartition("/")[2]) == 6 + 4
+    assert page.text.count(SHOWN.rpartition("/")[2]) == 7 + 4
     assert f"folder/{SHOWN}\\udcff" in page.text
     assert page.tags[0] == ("html", {"lang": "en"})
     policy = next(given["content"] for given in page.all("meta") if "http-equiv" in given)
@@ -158,6 +159,21 @@ def test_the_facts_of_the_json_are_told(judge: Detector, tmp_path: Path) -> None
     assert len(page.all("figure", "heat")) == 1
 
 
+@pytest.mark.parametrize(
+    ("size", "window", "seen"),
+    [
+        (32, 0, "at 32 pixels a side."),
+        (0, 48, "in nine windows of 48 pixels a side."),
+        (32, 48, "at 32 pixels a side and in nine windows of 48 pixels a side."),
+    ],
+)
+def test_what_the_detector_sees_of_a_face_is_told(judge: Detector, size: int, window: int, seen: str) -> None:
+    report = Report(judge)
+    report._card = replace(judge.card, preprocessing=Preprocessing(size, window=window))
+    report.add(verdict(judge, face()))
+    assert f"the detector sees it {seen}" in Page(report.html()).text
+
+
 def test_each_of_several_faces_has_its_number_and_its_answer(judge: Detector) -> None:
     unclear = face(
         box=(5, 2, 20, 20), verdict="inconclusive", reason="too_blurred", probability=Probability(0.77, 0.23)
@@ -179,16 +195,22 @@ def test_each_of_several_faces_has_its_number_and_its_answer(judge: Detector) ->
 def test_pictures_without_an_answer_say_why(judge: Detector, tmp_path: Path) -> None:
     broken, missing = judge.check_many([b"not a picture", tmp_path / "missing.png"])
     page = reported(
-        judge, (broken, b"not a picture"), (missing, None), (verdict(judge, path="-"), encoded(grey(9))), (broken, None)
+        judge,
+        (broken, b"not a picture"),
+        (missing, None),
+        (verdict(judge, path="-"), encoded(grey(9))),
+        (broken, None),
+        (replace(broken, path="folder/"), None),
     )
-    assert "4 pictures: 3 no answer, 1 no face." in page.text
+    assert "5 pictures: 4 no answer, 1 no face." in page.text
     assert "This is not a picture realface can read (JPEG" in page.text
+    assert "2. missing.pngNO ANSWER: there is no such file; check the path" in page.text
     assert "(Error not_an_image.)" in page.text
     assert "There is no such file; check the path. (Error not_found.)" in page.text
     assert page.text.count("SHA-256not known") == 1
     assert "No face was found, so nothing was judged." in page.text
     assert "3. Standard input" in page.text
-    assert "4. Picture 4" in page.text
+    assert page.text.count("4. Picture 4") == page.text.count("5. Picture 5") == 2
     assert len(page.all("img")) == 1
 
 

@@ -4,7 +4,7 @@ import hashlib
 import os
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from html import escape
 from pathlib import Path
@@ -61,26 +61,24 @@ class Report:
         sha256 = verdict.sha256 if data is None else hashlib.sha256(data).hexdigest()
         if verdict.sha256 not in (None, sha256):
             raise ValueError("the verdict is about another file")
-        readable = data is not None and verdict.error is None  # and so within the limits it was read with
-        pixels = images.decode(data, Limits(len(data), sys.maxsize)) if data is not None and readable else None
+        pixels = None
+        if data is not None and verdict.error is None:  # and so within the limits it was judged with
+            pixels = images.decode(data, Limits(len(data), sys.maxsize))
         number = len(self._cases) + 1
-        name = {None: f"Picture {number}", "-": "Standard input"}.get(
-            verdict.path, os.path.basename(verdict.path or "")
-        )
+        name = "Standard input" if verdict.path == "-" else os.path.basename(verdict.path or "")
+        title = f"{number}. {text_of(name or f'Picture {number}')}"
         self._counts[WORDS[kind(verdict)][0].lower()] += 1
-        self._rows.append(_summary(number, name, verdict))
+        self._rows.append(summary_row(f'<a href="#case-{number}">{title}</a>', verdict))
         facts = {"File": verdict.path or "", "SHA-256": sha256 or "not known"}
         facts["Size"] = "" if data is None else f"{len(data):,} bytes"
         if pixels is not None:
             facts["Size"] += f", {pixels.shape[1]} x {pixels.shape[0]} pixels"
-        reason = verdict.faces[0].reason if len(verdict.faces) == 1 else None
-        parts = [f"<h2>{number}. {text_of(name)}</h2>", _banner(kind(verdict), REASONS[reason] if reason else "")]
+        parts = [f"<h2>{title}</h2>", banner(verdict, _icon)]
         if pixels is not None:
             parts.append(_picture(pixels, verdict.faces))
         parts.append(fact_list(facts))
         if verdict.error:
-            message = verdict.error.message[:1].upper() + verdict.error.message[1:]
-            parts.append(f"<p>{text_of(message)}. (Error {text_of(verdict.error.code)}.)</p>")
+            parts.append(f"<p>{sentence(verdict.error.message)} (Error {text_of(verdict.error.code)}.)</p>")
         else:
             several = f"<p>{len(verdict.faces)} faces were found. {SEVERAL}</p>"
             parts.append(several if len(verdict.faces) > 1 else "" if verdict.faces else f"<p>{NO_FACE}</p>")
@@ -98,7 +96,7 @@ class Report:
             "Detector": f"{self._id.name}, version {self._id.version}, network {self._card.network}",
             "SHA-256 of the detector": self._id.sha256,
         }
-        several = _SUMMARY.format("".join(self._rows)) if len(self._rows) > 1 else ""
+        several = f"<section><h2>All pictures</h2>{summary_table(self._rows)}</section>" if len(self._rows) > 1 else ""
         return (
             f"{page_head('Case report of realface')}<body><header><h1>Case report: real or machine-made faces</h1>"
             f'<p class="lead"><b>{total}{counts and f": {counts}"}.</b> A verdict is a hint for a person who decides. '
@@ -118,7 +116,7 @@ class Report:
         name = f"Face {number}" if count > 1 else "The face"
         shown, answer = "", f"<h3>{name}</h3>"
         if count > 1:
-            answer += _banner(face.verdict, REASONS[face.reason] if face.reason else "")
+            answer += banner(face, _icon)
         if pixels is not None:
             crop = f'<img src="{draw.uri("jpeg", draw.crop_jpeg(pixels, face))}" alt="{name}, as it was judged">'
             shown = f"<figure>{crop}<figcaption>What was judged</figcaption></figure>"
@@ -127,20 +125,21 @@ class Report:
                     f'<img src="{draw.uri("png", draw.heatmap_png(face))}" alt="Where the evidence lies, in colours">'
                 )
                 shown += f'<figure class="heat"><div>{crop}{heat}</div>{_LEGEND}</figure>'
-        answer += f"<p>{UNJUDGED}</p>" if face.reason else _bar(face) + _trials(face)
+        answer += f"<p>{UNJUDGED}</p>" if face.reason else bar(face) + trials(face)
         x, y, width, height = face.box
         left, top, side, _ = face.crop.box
         way = "anticlockwise" if face.crop.roll > 0 else "clockwise"
         turned = f", turned upright by {abs(face.crop.roll):g}° {way}" if face.crop.roll else ""
         given = self._card.preprocessing
-        seen = f"at {given.size} pixels a side" if given.size else f"in nine windows of {given.window} pixels a side"
+        seen = [f"at {given.size} pixels a side"] * bool(given.size)
+        seen += [f"in nine windows of {given.window} pixels a side"] * bool(given.window)
         where = (
             f"Face: {width} x {height} pixels at {x}, {y} from the top left. Judged: the square of {side} x {side} "
-            f"at {left}, {top}{turned}; the detector sees it {seen}."
+            f"at {left}, {top}{turned}; the detector sees it {' and '.join(seen)}."
         )
         rates = "" if face.reason else f"<p>{text_of(self._rates.sentence(side))}</p>"
         answer += f'{rates}<p class="quiet">{where}</p>'
-        return f'<section class="face"><div class="crops">{shown}</div><div class="answer">{answer}</div></section>'
+        return f'<section class="rf-face"><div class="crops">{shown}</div><div class="answer">{answer}</div></section>'
 
     def _explained(self) -> str:
         """How to read the report: said once, at its end."""
@@ -183,13 +182,18 @@ def page_head(title: str, more: str = "") -> str:
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><meta http-equiv="Content-Security-Policy" '
         "content=\"default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'\">"
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{title}</title><style>{_STYLE}{more}</style></head>"
+        f"<title>{title}</title><style>{PIECES}{_STYLE}{more}</style></head>"
     )
 
 
 def text_of(text: str) -> str:
     """Text from anywhere as HTML; what does not print, or turns the direction of writing, is shown as its escape."""
     return escape(printable(text))
+
+
+def sentence(message: str) -> str:
+    """What an error says, as a sentence in HTML."""
+    return f"{text_of(message[:1].upper() + message[1:])}."
 
 
 def fact_list(facts: dict[str, str]) -> str:
@@ -201,17 +205,33 @@ def _icon(name: str) -> str:
     return f'<svg class="icon" viewBox="0 0 24 24" aria-hidden="true">{SHAPES[name]}</svg>'
 
 
-def _banner(name: str, meaning: str = "") -> str:
+def banner(of: Verdict | Face, icon: Callable[[str], str]) -> str:
+    """The verdict on a picture or face, with a sign made by `icon`, and what it means or why there is none."""
+    if isinstance(of, Face):
+        name, reason = of.verdict, of.reason
+    else:
+        name, reason = kind(of), of.faces[0].reason if len(of.faces) == 1 else None
     word, usual = WORDS[name]
-    return f'<p class="verdict {name}">{_icon(name)}<span><b>{word}</b> {meaning or usual}</span></p>'
+    meaning = REASONS[reason] if reason else usual
+    return f'<p class="rf-verdict rf-{name}">{icon(name)}<span><b>{word}</b> {meaning}</span></p>'
 
 
-def _summary(number: int, name: str, verdict: Verdict) -> str:
-    """The row of one picture in the table of all."""
-    fake = highest(verdict)
-    cells = [WORDS[kind(verdict)][0], str(len(verdict.faces)), "-" if fake is None else percents(fake)[1]]
-    link = f'<a href="#case-{number}">{number}. {text_of(name)}</a>'
-    return f'<tr><th scope="row">{link}</th>{"".join(f"<td>{text_of(cell)}</td>" for cell in cells)}</tr>'
+def summary_row(name: str, verdict: Verdict) -> str:
+    """The row of one picture in `summary_table`; `name` is HTML."""
+    word, fake = WORDS[kind(verdict)][0], highest(verdict)
+    cells = f"<td>{word}</td><td>{len(verdict.faces)}</td><td>{'-' if fake is None else escape(percents(fake)[1])}</td>"
+    if verdict.error:
+        cells = f'<td colspan="3">{word}: {text_of(verdict.error.message)}</td>'
+    return f'<tr><th scope="row">{name}</th>{cells}</tr>'
+
+
+def summary_table(rows: Sequence[str]) -> str:
+    """The table of all pictures, of their `summary_row`."""
+    head = "".join(f'<th scope="col">{name}</th>' for name in ("Picture", "Verdict", "Faces", "Fake"))
+    return (
+        "<table><caption>Of several faces, the highest probability of fake</caption>"
+        f"<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+    )
 
 
 def _picture(pixels: np.ndarray, faces: tuple[Face, ...]) -> str:
@@ -248,16 +268,18 @@ def _outline(name: str, x: float, y: float, width: float, height: float, more: s
     return f'<rect class="under" {place}/><rect class="{name}" {place}/>'
 
 
-def _bar(face: Face) -> str:
+def bar(face: Face) -> str:
+    """Both probabilities of a face, in figures and as a bar."""
     real, fake = map(escape, percents(face.probability.fake))
-    width = f"{100 * face.probability.real:.2f}%"
+    numbers = f"<span>Probability of real <b>{real}</b></span><span>of fake <b>{fake}</b></span>"
     return (
-        f'<div class="numbers"><span>Probability of real <b>{real}</b></span><span>of fake <b>{fake}</b></span></div>'
-        f'<div class="track" aria-hidden="true"><i style="width: {width}"></i><u></u></div>'
+        f'<div class="rf-numbers">{numbers}</div>'
+        f'<div class="rf-track" aria-hidden="true"><i style="width: {face.probability.real:.2%}"></i><u></u></div>'
     )
 
 
-def _trials(face: Face) -> str:
+def trials(face: Face) -> str:
+    """The table of the stability check; nothing where it was not asked."""
     if face.stability is None:
         return ""
     rows = ""
@@ -310,11 +332,22 @@ _LEGEND = (
     '<figcaption><i class="rf-key rf-for-fake"></i> red speaks for fake, '
     '<i class="rf-key rf-for-real"></i> blue for real</figcaption>'
 )
-_SUMMARY = (
-    "<section><h2>All pictures</h2><table><caption>Of several faces, the highest probability of fake</caption>"
-    '<thead><tr><th scope="col">Picture</th><th scope="col">Verdict</th><th scope="col">Faces</th>'
-    '<th scope="col">Fake</th></tr></thead><tbody>{}</tbody></table></section>'
-)
+PIECES = """
+.rf-verdict { display: flex; gap: .75rem; align-items: center; padding: .75rem 1rem; border-radius: .5rem; color: #fff }
+.rf-verdict span { line-height: 1.25 } .rf-verdict b { display: block; font-size: 1.5rem; letter-spacing: .03em }
+.rf-face .rf-verdict { padding: .375rem .75rem; font-size: .9375rem } .rf-face .rf-verdict b { font-size: 1.125rem }
+.rf-fake, .rf-for-fake { background: #b3261e } .rf-real { background: #14663a } .rf-for-real { background: #1f5fbf }
+.rf-inconclusive { background: #7a4b00 } .rf-no_face, .rf-error { background: #4a5160 }
+.rf-numbers { display: flex; flex-wrap: wrap; justify-content: space-between; gap: 0 1rem;
+  font-variant-numeric: tabular-nums }
+.rf-track { display: flex; gap: 2px; height: .875rem; border-radius: .25rem; overflow: hidden }
+.rf-track i { background: var(--real) }
+.rf-track u { flex: 1; background: repeating-linear-gradient(135deg, transparent 0 6px, #fff6 6px 9px) var(--fake) }
+.rf-key { display: inline-block; width: .875rem; height: .875rem; border-radius: 2px; vertical-align: -1px }
+.rf-verdict, .rf-icon, .rf-track, .rf-key, rect { forced-color-adjust: none; print-color-adjust: exact;
+  -webkit-print-color-adjust: exact }
+"""
+"""How the pieces look that the app shows as well; the page gives the colours `--real` and `--fake`."""
 _STYLE = """
 :root { color-scheme: light; --line: #c9ced8; --quiet: #4d5565; --real: #14663a; --fake: #b3261e }
 * { box-sizing: border-box }
@@ -328,12 +361,7 @@ dl div { display: grid; grid-template-columns: 12rem 1fr; gap: 0 1rem; padding: 
   border-top: 1px solid var(--line) }
 section { margin-top: 2rem } .case { border-top: 3px solid #1b1f27; padding-top: 1rem }
 .case .origin, .case h3:not(:first-child) { margin-top: 1.5rem }
-.verdict { display: flex; gap: .75rem; align-items: center; padding: .625rem 1rem; border-radius: .5rem; color: #fff }
-.verdict b { display: block; font-size: 1.5rem; line-height: 1.2; letter-spacing: .03em }
-.face .verdict { padding: .375rem .75rem } .face .verdict b { font-size: 1.125rem }
 .icon { flex: none; width: 2.25rem; fill: none; stroke: #fff; stroke-width: 2 }
-.verdict.fake { background: var(--fake) } .verdict.real { background: var(--real) }
-.verdict.inconclusive { background: #7a4b00 } .verdict.no_face, .verdict.error { background: #4a5160 }
 figure { margin: 0 0 .75rem } img { display: block; max-width: 100%; height: auto }
 .picture div { position: relative; width: fit-content; max-width: 100% }
 .picture svg { position: absolute; inset: 0; width: 100%; height: 100% }
@@ -341,30 +369,25 @@ figure { margin: 0 0 .75rem } img { display: block; max-width: 100%; height: aut
 .picture rect.found, .picture rect.dashed { fill: none; stroke: #fff; stroke-width: 2 }
 .picture rect.dashed { stroke-dasharray: 6 5; stroke-width: 1.5 }
 .picture text { fill: #fff; font: 600 13px sans-serif; text-anchor: middle }
-.face { display: flex; flex-wrap: wrap; gap: 1rem; margin: 1rem 0 0; padding: 1rem; border: 1px solid var(--line);
+.rf-face { display: flex; flex-wrap: wrap; gap: 1rem; margin: 1rem 0 0; padding: 1rem; border: 1px solid var(--line);
   border-radius: .5rem }
-.face p:last-child { margin: 0 } .crops { display: flex; flex-wrap: wrap; gap: 1rem; flex: 0 1 auto }
+.rf-face p:last-child { margin: 0 } .crops { display: flex; flex-wrap: wrap; gap: 1rem; flex: 0 1 auto }
 .crops figure { flex: 0 1 11rem; min-width: 0; margin: 0 } .crops img { width: 100% }
 .heat div { position: relative } .heat img + img { position: absolute; inset: 0 }
 .answer { flex: 1 1 18rem; min-width: 0 }
-.numbers { display: flex; flex-wrap: wrap; justify-content: space-between; gap: 0 1rem }
-.track { display: flex; gap: 2px; height: .75rem; margin: .25rem 0 .75rem; border-radius: .25rem; overflow: hidden }
-.track i { background: var(--real) }
-.track u { flex: 1; background: repeating-linear-gradient(135deg, var(--fake) 0 6px, #d4807b 6px 9px) }
-.rf-key { display: inline-block; width: .875rem; height: .875rem; border-radius: 2px; vertical-align: -1px }
-.rf-for-fake { background: #b3261e } .rf-for-real { background: #1f5fbf }
+.rf-track { margin: .25rem 0 .75rem }
 table { width: 100%; border-collapse: collapse; font-size: .9375rem; font-variant-numeric: tabular-nums }
 caption { text-align: left; font-weight: 600; padding-bottom: .25rem } thead th { font-weight: 600 }
 th, td { text-align: left; vertical-align: top; padding: .25rem .75rem .25rem 0; font-weight: 400;
   border-bottom: 1px solid var(--line) }
-td, thead th { overflow-wrap: normal } td:last-child { white-space: nowrap }
+section > table th[scope=row] { width: 40% }
+td, thead th { overflow-wrap: normal } td:last-child:not([colspan]) { white-space: nowrap }
 .figures td, .figures thead th { text-align: right } .figures tbody th { min-width: 7.5rem } .wide { overflow-x: auto }
-.verdict, .track, .track *, .rf-key, rect { print-color-adjust: exact; -webkit-print-color-adjust: exact }
 @media (max-width: 34rem) { dl div { grid-template-columns: 1fr } .crops { flex-wrap: nowrap } }
 @page { margin: 15mm }
 @media print {
   html { font-size: 9pt } body { max-width: none; padding: 0 } .picture img { max-height: 7cm; width: auto }
   .case + .case { break-before: page } h1, h2, h3, caption { break-after: avoid }
-  .face, figure, tr, li, dl, .verdict, .origin { break-inside: avoid } .wide { overflow: visible }
+  .rf-face, figure, tr, li, dl, .rf-verdict, .origin { break-inside: avoid } .wide { overflow: visible }
 }
 """

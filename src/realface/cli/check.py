@@ -75,7 +75,6 @@ def app_command(
     """Open the web app in a browser; it runs on this computer and sends nothing away."""
     from ..web.launch import launch
 
-    Detector.load(detector)  # one that cannot be used is told here, not on a page
     raise typer.Exit(launch(detector, port, open_browser=browser))
 
 

@@ -13,18 +13,14 @@ from streamlit.delta_generator import DeltaGenerator
 
 from realface import Detector, DetectorError, Verdict, __version__, draw, images, words
 from realface.paths import SUFFIXES
-from realface.report import Report
+from realface.report import PIECES, Report, sentence
 from realface.web import markup, summary
 from realface.web.examples import EXAMPLES, File
+from realface.web.launch import load
 from realface.web.modelcard import model_card
 from realface.web.style import STYLE
 
 TYPES = [suffix.removeprefix(".") for suffix in SUFFIXES]
-
-
-@st.cache_resource(show_spinner="Loading the detector …")
-def load(name: str) -> Detector:
-    return Detector.load(name)
 
 
 def show(body: str, kind: str = "div", role: str = "") -> None:
@@ -39,16 +35,20 @@ def judge(detector: Detector, data: bytes, stability: bool) -> markup.Answer:
 
 def judged(
     detector: Detector, files: Sequence[File], stability: bool, status: DeltaGenerator
-) -> Iterator[tuple[File, markup.Answer]]:
-    """Each file with its answer; judged only if this session has not, or not its stability."""
+) -> Iterator[markup.Answer]:
+    """The answer for each file; judged only if this session has not, or not its stability."""
     known: dict[str, markup.Answer] = st.session_state.setdefault("answers", {})
     for number, file in enumerate(files, 1):
         key = sha256(file.data).hexdigest()
         if key not in known or (stability and any(face.stability is None for face in known[key].verdict.faces)):
             with status:
                 show(f"Looking at picture {number} of {len(files)} …", "p", "status")
-            known[key] = judge(detector, file.data, stability)
-        yield file, replace(known[key], verdict=replace(known[key].verdict, path=file.name))
+                try:
+                    known[key] = judge(detector, file.data, stability)
+                except DetectorError as error:  # it could be loaded, and yet cannot judge
+                    show(sentence(str(error)), "p", "alert")
+                    st.stop()
+        yield replace(known[key], verdict=replace(known[key].verdict, path=file.name))
 
 
 def ask(files: Sequence[File]) -> None:
@@ -78,9 +78,9 @@ def answers(detector: Detector, files: Sequence[File]) -> None:
             show(f'<p class="rf-quiet">{text}</p>')
     together = st.container()
     verdicts = []
-    for file, answer in judged(detector, files, stability, status):
+    for answer in judged(detector, files, stability, status):
         verdicts.append(answer.verdict)
-        show(markup.card(file.name, answer, heatmap, stability), "section")
+        show(markup.card(answer, heatmap, stability), "section")
     count = Counter(words.WORDS[words.kind(verdict)][0].lower() for verdict in verdicts)
     with status:
         pictures = f"{len(files)} picture{'s' if len(files) > 1 else ''}"
@@ -99,7 +99,7 @@ def take_away(detector: Detector, files: Sequence[File], verdicts: Sequence[Verd
         next(places).download_button("Download the table as CSV", table, "realface.csv", "text/csv", on_click="ignore")
     if next(places).button("Prepare a case report"):
         report, status = Report(detector), st.empty()
-        for file, answer in judged(detector, files, True, status):
+        for file, answer in zip(files, judged(detector, files, True, status), strict=True):
             report.add(answer.verdict, file.data)
         st.session_state["report"] = report.html().encode()
         with status:
@@ -131,14 +131,7 @@ def check_page() -> None:
         f'<p class="rf-private">{markup.icon("lock")}<b>{privacy()}</b></p>',
         "header",
     )
-    try:
-        detector = load(os.environ.get("REALFACE_DETECTOR", "best"))
-    except DetectorError as error:
-        show(
-            f'<p class="rf-box rf-soft"><b>The detector could not be loaded:</b> {escape(str(error))}.</p>',
-            role="alert",
-        )
-        return
+    detector = load(os.environ.get("REALFACE_DETECTOR", "best"))
     uploads = st.file_uploader("Pictures of faces", TYPES, accept_multiple_files=True, on_change=forget)
     files = [File(upload.name, upload.getvalue()) for upload in uploads]
     st.button("Predict", type="primary", disabled=not files, on_click=ask, args=(files,))
@@ -164,5 +157,5 @@ CARD = st.Page(card_page, title="realface: model card", url_path="model-card")
 
 if __name__ == "__main__":
     st.set_page_config(page_icon=markup.LOGO, menu_items={"About": None})
-    st.html(STYLE)
+    st.html(f"<style>{PIECES}{STYLE}</style>")
     st.navigation([CHECK, CARD], position="hidden").run()

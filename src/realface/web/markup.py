@@ -1,14 +1,13 @@
 """The pieces of the page as HTML: what is shown of an answer. Nothing here asks the detector or Streamlit."""
 
 from dataclasses import dataclass, field
-from html import escape
 
 import numpy as np
 
 from .. import draw
-from ..report import text_of
-from ..results import REASONS, Face, Provenance, Verdict
-from ..words import NO_FACE, SEVERAL, SHAPES, UNJUDGED, WORDS, kind, percents
+from ..report import banner, bar, sentence, text_of, trials
+from ..results import Provenance, Verdict
+from ..words import NO_FACE, SEVERAL, SHAPES, UNJUDGED
 
 LOGO = (  # half a face in a viewfinder
     '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><rect width="32" height="32" rx="8" fill="#2f6fd0"/>'
@@ -46,34 +45,21 @@ def icon(name: str) -> str:
     return f'<i class="rf-icon" aria-hidden="true" style="mask-image: url({source})"></i>'
 
 
-def card(name: str, known: Answer, heatmap: bool, stability: bool) -> str:
-    """The card of one picture."""
-    verdict = known.verdict
-    faces = verdict.faces
-    says = escape(Provenance(verdict.provenance).summary)
-    rest = f'<p class="rf-quiet">{says} The probability does not rest on this.</p>'
-    if verdict.error:
-        message = verdict.error.message
-        rest = f"<p>{escape(message[:1].upper() + message[1:])}.</p>"
-    elif not faces:
-        rest = f"<p>{NO_FACE}</p>{rest}"
-    elif len(faces) > 1:
-        parts = (_face(known, i, f"Face {i + 1}", heatmap, stability) for i in range(len(faces)))
-        rest = f'<p>{len(faces)} faces. {SEVERAL}</p><div class="rf-faces">{"".join(parts)}</div>{rest}'
-    else:
-        rest = _face(known, 0, "", heatmap, stability) + rest
-    reason = faces[0].reason if len(faces) == 1 else None
-    banner = _banner(kind(verdict), REASONS[reason] if reason else "")
-    layout = "rf-many" if len(faces) > 1 else "rf-one" if known.picture else ""
+def card(known: Answer, heatmap: bool, stability: bool) -> str:
+    """The card of one picture, under the name in `verdict.path`."""
+    verdict, count = known.verdict, len(known.verdict.faces)
+    faces = "".join(_face(known, index, heatmap, stability) for index in range(count))
+    if count > 1:
+        faces = f'<p>{count} faces. {SEVERAL}</p><div class="rf-faces">{faces}</div>'
+    says = text_of(Provenance(verdict.provenance).summary)
+    origin = f'<p class="rf-quiet">{says} The probability does not rest on this.</p>'
+    rest = f"<p>{sentence(verdict.error.message)}</p>" if verdict.error else (faces or f"<p>{NO_FACE}</p>") + origin
+    layout = "rf-many" if count > 1 else "rf-one" if known.picture else ""
+    head = f"<h2>{text_of(verdict.path or '')}</h2>{banner(verdict, icon)}"
     return (
-        f'<div class="rf-box rf-card {layout}"><div class="rf-head"><h2>{text_of(name)}</h2>{banner}</div>'
+        f'<div class="rf-box rf-card {layout}"><div class="rf-head">{head}</div>'
         f'{_picture(known)}<div class="rf-known">{rest}</div></div>'
     )
-
-
-def _banner(name: str, meaning: str = "") -> str:
-    word, usual = WORDS[name]
-    return f'<p class="rf-verdict rf-{name}">{icon(name)}<span><b>{word}</b> {meaning or usual}</span></p>'
 
 
 def _picture(known: Answer) -> str:
@@ -96,38 +82,18 @@ def _picture(known: Answer) -> str:
     return f'<div class="rf-picture"><img src="{known.picture}" alt="The picture{also}" {size}>{outlines}</div>'
 
 
-def _face(known: Answer, index: int, name: str, heatmap: bool, stability: bool) -> str:
+def _face(known: Answer, index: int, heatmap: bool, stability: bool) -> str:
     """One face: what was judged of it, and the answer. Only a face among others has a name, and a banner of its own."""
     face = known.verdict.faces[index]
+    name = f"Face {index + 1}" if len(known.verdict.faces) > 1 else ""
     shown = f'<img src="{known.crops[index]}" alt="What was judged{name and f" of {name}"}" width="224" height="224">'
     hot = heatmap and face.reason is None and face.heatmap is not None
     if hot:
         shown += f'<img src="{draw.uri("png", draw.heatmap_png(face))}" alt="Where the evidence lies, in colours">'
-    head = f"<h3>{name}</h3>{_banner(face.verdict, REASONS[face.reason] if face.reason else '')}" if name else ""
-    trials = _trials(face) if stability and face.stability is not None and face.reason is None else ""
+    head = f"<h3>{name}</h3>{banner(face, icon)}" if name else ""
     return (
         f'<div class="rf-face{" rf-hot" if hot else ""}">{head}<figure class="rf-crop"><div>{shown}</div>'
         f"<figcaption>What was judged</figcaption></figure>"
-        f'<div class="rf-answer">{f"<p>{UNJUDGED}</p>" if face.reason else _bar(face, name or "Probability")}</div>'
-        f"{trials}</div>"
+        f'<div class="rf-answer">{f"<p>{UNJUDGED}</p>" if face.reason else bar(face)}</div>'
+        f"{trials(face) if stability and not face.reason else ''}</div>"
     )
-
-
-def _bar(face: Face, label: str) -> str:
-    real, fake = map(escape, percents(face.probability.fake))
-    return (
-        f'<div role="img" aria-label="{label}: real {real}, fake {fake}"><div class="rf-numbers">'
-        f"<span>Real <b>{real}</b></span><span>Fake <b>{fake}</b></span></div>"
-        f'<div class="rf-track"><i style="width: {100 * face.probability.real:.2f}%"></i><u></u></div></div>'
-    )
-
-
-def _trials(face: Face) -> str:
-    rows = ""
-    for trial in face.stability or ():
-        told = "holds" if trial.verdict == face.verdict else f"<b>becomes {WORDS[trial.verdict][0]}</b>"
-        fake = escape(percents(trial.probability.fake)[1])
-        rows += f'<tr><th scope="row">{escape(trial.change)}</th><td>{told}</td><td>{fake}</td></tr>'
-    caption = "The verdict holds" if face.stable else "The verdict does not hold"
-    head = '<tr><th scope="col">After</th><th scope="col">Verdict</th><th scope="col">Fake</th></tr>'
-    return f"<table><caption>{caption}</caption><thead>{head}</thead><tbody>{rows}</tbody></table>"

@@ -1,6 +1,6 @@
-"""How the page looks, in light and in dark: one style sheet."""
+"""How the page looks, in light and in dark, beside what it has in common with the report: one style sheet."""
 
-STYLE = """<style>
+STYLE = """
 .stMainBlockContainer { padding-top: 3.5rem; padding-bottom: 3rem }
 .stButton button, .stDownloadButton button { min-height: 2.75rem } .stButton button[kind=primary] { min-width: 10rem }
 .stButton p, .stDownloadButton p { font-size: 1rem; font-weight: 600 }
@@ -11,7 +11,6 @@ STYLE = """<style>
 .rf h3 { font-size: 1rem; font-weight: 600; padding: 0; margin: 0 }
 .rf p, p.rf { margin: 0 } .rf ul { margin: 0; padding-left: 1.25rem } .rf li { margin: .25rem 0 }
 .rf-icon { flex: none; width: 2.5rem; height: 2.5rem; background: currentColor; mask: center / contain no-repeat }
-.rf-track, .rf-verdict, .rf-icon, .rf-key { forced-color-adjust: none }
 .rf-lead { font-size: 1.125rem } .rf-quiet { color: var(--quiet); font-size: .9375rem; overflow-wrap: anywhere }
 .rf-private { display: flex; gap: .5rem; align-items: center; margin-top: .5rem !important; color: var(--real) }
 .rf-private .rf-icon { width: 1.25rem; height: 1.25rem }
@@ -41,20 +40,7 @@ STYLE = """<style>
 .rf-hot .rf-crop { width: 12rem }
 .rf-answer { flex: 1 1 9rem }
 .rf-face h3, .rf-face .rf-verdict { flex: 1 0 100% }
-.rf-verdict { display: flex; gap: .75rem; align-items: center; padding: .75rem 1rem; border-radius: .5rem; color: #fff }
-.rf-verdict span { line-height: 1.25 }
-.rf-verdict b { display: block; font-size: 1.625rem; letter-spacing: .03em }
-.rf-face .rf-verdict { padding: .375rem .75rem; font-size: .9375rem } .rf-face .rf-verdict b { font-size: 1.125rem }
 .rf-face .rf-verdict .rf-icon { width: 1.75rem; height: 1.75rem }
-.rf-fake { background: #b3261e } .rf-real { background: #14663a } .rf-inconclusive { background: #7a4b00 }
-.rf-no_face, .rf-error { background: #4a5160 }
-.rf-numbers { display: flex; justify-content: space-between; font-variant-numeric: tabular-nums }
-.rf-track { display: flex; gap: 2px; height: .875rem; border-radius: .25rem; overflow: hidden }
-.rf-track i { background: var(--real) }
-.rf-track u { flex: 1; background: repeating-linear-gradient(135deg, var(--fake) 0 6px,
-  color-mix(in srgb, var(--fake) 70%, transparent) 6px 9px) }
-.rf-key { display: inline-block; width: .875rem; height: .875rem; border-radius: 2px; vertical-align: -1px }
-.rf-key.rf-for-fake { background: #b3261e } .rf-key.rf-for-real { background: #1f5fbf }
 .rf table { width: 100%; border-collapse: collapse; font-size: .9375rem; font-variant-numeric: tabular-nums }
 .rf caption { text-align: left; font-weight: 600; padding-bottom: .25rem; color: inherit }
 .rf th, .rf td { text-align: left; vertical-align: top; padding: .25rem .75rem .25rem 0; font-weight: 400;
@@ -68,4 +54,4 @@ STYLE = """<style>
 @media (max-width: 42rem) {
   .stMarkdown table { display: block; overflow-x: auto } .stMarkdown :is(th, td) { padding: .125rem .375rem }
 }
-</style>"""
+"""

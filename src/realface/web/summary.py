@@ -3,29 +3,18 @@
 import csv
 import io
 from collections.abc import Sequence
-from html import escape
 
 from ..harmless import cell
-from ..report import text_of
+from ..report import summary_row, summary_table, text_of
 from ..results import Verdict
-from ..words import WORDS, highest, kind, percents
+from ..words import highest, kind
 
 COLUMNS = ("file", "sha256", "verdict", "faces", "probability_fake", "error")
 
 
 def table(verdicts: Sequence[Verdict]) -> str:
     """The table for the page; `path` of each verdict is the name of its file."""
-    head = "".join(f'<th scope="col">{name}</th>' for name in ("Picture", "Verdict", "Faces", "Fake"))
-    rows = ""
-    for verdict in verdicts:
-        word, fake = WORDS[kind(verdict)][0], highest(verdict)
-        probability = "-" if fake is None else escape(percents(fake)[1])
-        cells = f"<td>{word}</td><td>{len(verdict.faces)}</td><td>{probability}</td>"
-        if verdict.error:
-            cells = f'<td colspan="3">{word}: {escape(verdict.error.message)}</td>'
-        rows += f'<tr><th scope="row">{text_of(verdict.path or "")}</th>{cells}</tr>'
-    caption = "<caption>All pictures; of several faces, the highest probability of fake</caption>"
-    return f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+    return summary_table([summary_row(text_of(verdict.path or ""), verdict) for verdict in verdicts])
 
 
 def to_csv(verdicts: Sequence[Verdict]) -> bytes:
