@@ -1,8 +1,10 @@
 """Programs as detectors: what they print is not trusted."""
 
 import json
+import os
 import re
 import shlex
+import signal
 import sys
 from pathlib import Path
 
@@ -56,9 +58,9 @@ def test_lines_in_any_order_are_matched_by_path(program) -> None:
     )
     got = list(command.ask(["a.png", "b.png", "-c.png", "d\n.png", "e.png", "f.png"]))
     assert [row["status"] for row in got] == ["ok", "ok", "no_face", "error", "ok", "missing"]
-    assert got[0] == {"status": "ok", "side": 0, "fake": 0.25, "called": "real"}
-    assert got[1] == {"status": "ok", "side": 99, "fake": 0.7, "called": "inconclusive"}
-    assert got[4]["called"] == "fake"
+    assert got[0] == {"status": "ok", "side": 0, "fake": {AS_IT_IS: 0.25}, "called": {AS_IT_IS: "real"}}
+    assert got[1] == {"status": "ok", "side": 99, "fake": {AS_IT_IS: 0.7}, "called": {AS_IT_IS: "inconclusive"}}
+    assert got[4]["called"] == {AS_IT_IS: "fake"}
 
 
 @pytest.mark.parametrize(
@@ -104,6 +106,34 @@ def test_a_command_has_a_time_limit_that_its_children_share(program) -> None:
     command = program("if os.fork() == 0: time.sleep(600)\nos.wait()", seconds=0.5)
     with pytest.raises(DetectorError, match=r"over 0.5 seconds for 32 pictures; raise --command-seconds"):
         list(command.ask(["a.png"]))
+
+
+def test_what_left_its_command_is_not_waited_for(program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process in a session of its own, which is not killed and keeps the pipe open."""
+    waits = iter([commands.wait, lambda *_: []])  # the second time the time is up
+    monkeypatch.setattr(commands, "wait", lambda *given: next(waits)(*given))
+    seen = tmp_path / "seen"
+    command = program(
+        "if os.fork() == 0:\n"
+        "  os.setsid()\n"
+        f"  open({str(seen)!r}, 'w').write(str(os.getpid()))\n"
+        "  print('here', flush=True)\n"
+        "  time.sleep(600)\n"
+        "os.wait()"
+    )
+    with pytest.raises(DetectorError, match="over 60 seconds"):
+        list(command.ask(["a.png"]))
+    os.kill(int(seen.read_text()), signal.SIGKILL)  # it would be refused were it gone
+
+
+def test_a_command_that_closes_its_output_has_the_same_limit(program) -> None:
+    command = program("print(json.dumps({'path': paths[0], 'fake': 1}), flush=True)\nos.close(1)\ntime.sleep(600)", 0.5)
+    with pytest.raises(DetectorError, match=r"over 0\.5 seconds"):
+        list(command.ask(["a.png"]))
+
+
+def test_a_command_may_have_as_long_as_it_likes(program) -> None:
+    assert len(list(program("print(json.dumps({'path': paths[0], 'fake': 1}))", float("inf")).ask(["a.png"]))) == 1
 
 
 def test_a_command_that_is_not_there() -> None:

@@ -163,7 +163,7 @@ def test_a_changed_source_detector_or_limit_is_refused(
     finally:
         new.unlink()
     with FileLock(folder_of(begun) / "lock"):
-        refused("another scan")
+        refused("another scan is writing .*; wait for it")
 
 
 def test_damaged_parts_are_scanned_again_and_results_are_left_alone(
@@ -229,6 +229,16 @@ def test_a_worker_that_cannot_start_ends_the_scan(detector_file: Path, monkeypat
     refused()
 
 
+def test_an_unforeseen_error_ends_the_scan(detector_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unforeseen(*_: object) -> None:
+        raise RuntimeError("unforeseen")
+
+    monkeypatch.setattr(local.Worker, "send", unforeseen)
+    settings = Settings(str(detector_file), DetectorId("brightness", "1", "0"))
+    with local.Pool(settings, 2) as pool, pytest.raises(RuntimeError, match="unforeseen"):
+        list(pool.run([[Entry("a", "a")], [Entry("b", "b")]]))
+
+
 def test_typing_errors_alone_make_no_result(sources: list[str], detector_file: Path, tmp_path: Path) -> None:
     out = tmp_path / "r.parquet"
     with pytest.raises(ScanError, match=r"there is no .*nope nor .*\*\.jpg; check the path"):
@@ -255,7 +265,7 @@ def test_the_command_line(begun: Path, sources: list[str], detector_file: Path, 
     with monkeypatch.context() as patch:
         patch.setattr(local.Pool, "run", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         assert run(patch, *scan_it, "--resume") == 130
-    assert f"go on with: realface scan --out {begun}" in capsys.readouterr().err
+    assert f"go on with: realface scan --resume --out {begun}" in capsys.readouterr().err
     assert run(monkeypatch, *scan_it, "--resume") == 1
     out = capsys.readouterr().out
     assert "57 pictures\n" in out

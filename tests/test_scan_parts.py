@@ -75,6 +75,11 @@ def test_before_the_rest_of_a_scan_that_was_stopped(out: Path, undisturbed: pa.T
     assert parquet.read_table(out).equals(undisturbed)
 
 
+def test_a_source_that_ends_early_has_changed() -> None:
+    with pytest.raises(ScanError, match="picture 2 was nothing, now it is nothing"):
+        list(_rest(iter([Entry("a", "a")]), [("a", False), ("nothing", False)]))
+
+
 @pytest.mark.parametrize("until", [12, 99])
 def test_killed_at_any_moment_it_loses_nothing(
     out: Path, until: int, undisturbed: pa.Table, monkeypatch: pytest.MonkeyPatch

@@ -384,8 +384,16 @@ class TestPrune:
             assert connection.execute(text("SELECT min(n) FROM realface_trail")).scalar() == 6
         engine.dispose()
 
+    @pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+    def test_its_log_holds_nothing_of_them(self, trail: Trail, url: str, opened: Callable, tmp_path: Path) -> None:
+        assert b"2026-01-03" in (tmp_path / "trail.db-wal").read_bytes()
+        assert opened(url, create=False).prune(datetime(2026, 1, 4, tzinfo=UTC), "x") == 3
+        trail.append([entry(7)])
+        for name in ("trail.db-wal", "trail.db"):
+            assert b"2026-01-03" not in (tmp_path / name).read_bytes()
+
     def test_a_broken_trail_is_kept_as_evidence(self, trail: Trail, url: str) -> None:
         unguarded(url, "UPDATE realface_trail SET who = 'x' WHERE n = 2")
-        with pytest.raises(TrailError, match=r"nothing was removed.*record 2 is not"):
+        with pytest.raises(TrailError, match=r"nothing was removed.*record 2 is not.*; see `realface audit verify`"):
             trail.prune(datetime(2026, 1, 4, tzinfo=UTC), "x")
         assert len(rows(trail)) == 6

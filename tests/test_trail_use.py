@@ -178,6 +178,7 @@ class TestNoTrail:
             ("headless.db", "has lost its head"),
             (":memory:", "SQLite file or in PostgreSQL"),
             ("sqlite://", "SQLite file or in PostgreSQL"),
+            ("sqlite+other:///trail.db", r"not in sqlite\+other:///trail.db"),
             ("mysql://u:secret@h/d", r"not in mysql://u:\*\*\*@h/d"),
             ("postgresql://u:secret@127.0.0.1:1/d", r"u:\*\*\*@127.0.0.1:1/d: connection failed"),
             ("postgresql://u@127.0.0.1:1/d?password=secret", r"u@127.0.0.1:1/d: connection failed"),

@@ -79,8 +79,8 @@ def scan(
             limits=Limits(max_megabytes * 2**20, max_megapixels * 1_000_000),
         )
     except KeyboardInterrupt:
-        command = [word for word in sys.argv[1:] if word != "--resume"]
-        fail(f"stopped; go on with: realface {shlex.join(command)} --resume", 130)
+        words = [word for word in sys.argv[2:] if word != "--resume"]
+        fail(f"stopped; go on with: realface scan --resume {shlex.join(words)}", 130)
     found = sum_up(out)
     print(found.told(20))
     print(f"\n{out} holds a row for each picture. A verdict is a hint for a person, not proof.")

@@ -9,13 +9,15 @@ import os
 import shlex
 import signal
 import subprocess
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from threading import Timer
+from multiprocessing.connection import wait
 from typing import Any
 
 from ..card import Thresholds
+from ..degrade import AS_IT_IS
 from ..errors import ConfigError, DetectorError
 from ..harmless import printable
 from ..results import DetectorId
@@ -55,7 +57,7 @@ class Command:
         return DetectorId(name[:60], "", hashlib.sha256(self.text.encode(errors="surrogateescape")).hexdigest())
 
     def ask(self, paths: Sequence[str]) -> Iterator[dict[str, Any]]:
-        """What it says of each picture of a batch, in their order: status, side, fake and called of a `Row`.
+        """What it says of each picture of a batch, in their order: status, side, fake and called of a `Row`, if known.
 
         What it says on standard error is shown as it is.
 
@@ -76,51 +78,41 @@ class Command:
                 f"the command gave no usable answer to {len(full)} pictures, and ended with status {status}; see above "
                 "what it says of it, if anything"
             )
-        missing = {"status": "missing", "side": 0, "fake": None, "called": None}
-        yield from (found.get(path, missing) for path in full)
+        yield from (found.get(path, {"status": "missing"}) for path in full)
 
     def _run(self, words: list[str], most: int) -> tuple[bytes, int]:
         try:
             process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, start_new_session=True)
         except (OSError, ValueError) as error:
             raise DetectorError(f"the command cannot be run: {error}") from None
-        late = False
-
-        def stop() -> None:
-            with suppress(OSError):
-                os.killpg(process.pid, signal.SIGKILL)
-
-        def too_late() -> None:
-            nonlocal late
-            late = True
-            stop()
-
-        timer = Timer(self.seconds, too_late)
-        timer.start()
-        try:
+        printed, ends = bytearray(), time.monotonic() + min(self.seconds, 1e6)  # nobody can wait for a month at once
+        with process:
             assert process.stdout
-            printed = process.stdout.read(most + 1)
-            if len(printed) <= most:
-                process.wait()
-        finally:
-            timer.cancel()
-            stop()  # also what it may have left behind
-            process.wait()
-            if process.stdout:
-                process.stdout.close()
-        if late:
-            raise DetectorError(
-                f"the command took over {self.seconds:g} seconds for {BATCH} pictures; raise --command-seconds"
-            )
+            pipe = process.stdout.fileno()
+            try:
+                while len(printed) <= most:
+                    if not wait([pipe], ends - time.monotonic()):  # what left its group may keep it open
+                        raise TimeoutError
+                    if not (some := os.read(pipe, 2**16)):
+                        process.wait(ends - time.monotonic())
+                        break
+                    printed += some
+            except (TimeoutError, subprocess.TimeoutExpired):
+                raise DetectorError(
+                    f"the command took over {self.seconds:g} seconds for {BATCH} pictures; raise --command-seconds"
+                ) from None
+            finally:
+                with suppress(OSError):
+                    os.killpg(process.pid, signal.SIGKILL)  # also what it may have left behind
         if len(printed) > most:
             raise DetectorError(f"the command prints over {MAX_LINE // 1024} KB for each picture; that is no answer")
-        return printed, process.returncode
+        return bytes(printed), process.returncode
 
 
 def _answer(raw: dict[str, Any]) -> dict[str, Any]:
     """What a line says of the main face, which is the first, as in the output of a check."""
     if raw.get("status") in ("no_face", "error"):
-        return {"status": raw["status"], "side": 0, "fake": None, "called": None}
+        return {"status": raw["status"]}
     face = raw["faces"][0] if "faces" in raw else raw
     fake = face["probability"]["fake"] if "probability" in face else face["fake"]
     if type(fake) not in (int, float) or not 0 <= fake <= 1:
@@ -131,4 +123,4 @@ def _answer(raw: dict[str, Any]) -> dict[str, Any]:
     side = face["crop"]["box"][2] if "crop" in face else 0
     if type(side) is not int or not 0 <= side <= 2**20:
         raise ValueError
-    return {"status": "ok", "side": side, "fake": float(fake), "called": called}
+    return {"status": "ok", "side": side, "fake": {AS_IT_IS: float(fake)}, "called": {AS_IT_IS: called}}

@@ -2,15 +2,15 @@
 
 import hashlib
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..card import SIZE_GROUPS
 from ..data import SPLITS, Sample, read_data
 from ..data.crops import program
 from ..data.layouts import content_hash, fingerprints
@@ -22,7 +22,7 @@ from . import rows as kept_rows
 from .commands import BATCH, Command
 from .compare import differences
 from .grid import grid_figures
-from .metrics import called, classes, drawn, grouped, in_order, of_answers, operating_points, size_names
+from .metrics import called, classes, drawn, grouped, grouped_by_size, of_answers, operating_points
 from .origin import origin
 from .rows import CODES, Picture, Row, answers
 from .scores import look
@@ -79,8 +79,8 @@ def evaluate(
     """
     ids = [judge.id.sha256 for judge in judges]
     if len(set(ids)) < len(ids):
-        raise DataError("the same detector is named twice")
-    samples = _thinned(choose(data, split, sources), every)
+        raise DataError("the same detector is named twice; name each once")
+    samples = thinned(choose(data, split, sources), every)
     store = store_in(out, resume) if out else None
     lines = fingerprints(track(samples, "reading"))
     pictures = [
@@ -103,9 +103,8 @@ def evaluate(
         ]
         todo = [p for row, p in zip(done, pictures, strict=True) if row is None]
         fresh = _judged(judge, todo, cells, f"{judge.id.name} on {split}")
-        new = list(_kept(fresh, store)) if store else list(fresh)
-        rest = iter(new)
-        told.append([row or next(rest) for row in done])
+        new = iter(list(_kept(fresh, store) if store else fresh))
+        told.append([row or next(new) for row in done])
     facts = {"split": split, "sources": sorted(set(sources)), "every": every, "data_sha256": content_hash(lines)}
     return summary([_described(judge, pictures) for judge in judges], told, facts)
 
@@ -128,7 +127,7 @@ def choose(data: Path, split: str, sources: Sequence[str]) -> list[Sample]:
         raise DataError(f"split must be one of {', '.join(SPLITS)} or all, not {split!r}")
     samples = [s for s in read_data(data) if split in (s.split, "all")]
     if not samples:
-        raise DataError(f"{data} has no pictures in the {split} split")
+        raise DataError(f"{data} has no pictures in the {split} split; choose another --split")
     known = {s.source for s in samples}
     for source in sources:
         if source not in known:
@@ -137,16 +136,10 @@ def choose(data: Path, split: str, sources: Sequence[str]) -> list[Sample]:
     return [s for s in samples if not sources or s.source in sources]
 
 
-def _thinned(samples: Sequence[Sample], every: int) -> list[Sample]:
+def thinned(samples: Sequence[Sample], every: int) -> list[Sample]:
     """One in so many of each class of a source: of a folder with pairs, one in two of all could be all of one class."""
-    seen: Counter[tuple[str, int]] = Counter()
-    kept = []
-    for sample in samples:
-        group = (sample.source, sample.label)
-        if seen[group] % every == 0:
-            kept.append(sample)
-        seen[group] += 1
-    return kept
+    numbers: defaultdict[tuple[str, int], Iterator[int]] = defaultdict(count)
+    return [sample for sample in samples if next(numbers[sample.source, sample.label]) % every == 0]
 
 
 def store_in(out: Path, resume: bool) -> Path:
@@ -216,7 +209,7 @@ def measured(rows: Sequence[Row]) -> dict[str, Any]:
         "missing": paths["missing"],
         "unanswered": {name: [sum(lost), len(lost)] for name, lost in totals.items()},
         "figures": {"all": of_answers(*three, spread)} | grouped(*three, got.sources),
-        "by_size": in_order(grouped(*three, size_names(got.sides)), list(SIZE_GROUPS)),
+        "by_size": grouped_by_size(*three, got.sides),
         "by_generator": made,
         "worst_generator": max(made, key=lambda name: rates[name]) if len(set(rates.values())) > 1 else None,
         "classes": classes(*three, spread),
@@ -230,10 +223,7 @@ def _judged(judge: Judge, pictures: Sequence[Picture], cells: Sequence[str], lab
         batches = [pictures[i : i + BATCH] for i in range(0, len(pictures), BATCH)]
         for batch in track(batches, f"{label}, batches"):
             for picture, said in zip(batch, judge.ask([p.path for p in batch]), strict=True):
-                answer: dict[str, Any] = dict(said)
-                for name in ("fake", "called"):
-                    answer[name] = {} if said[name] is None else {AS_IT_IS: said[name]}
-                yield Row(**vars(picture), detector=judge.id.sha256, code=program(), **answer)
+                yield Row(**vars(picture), detector=judge.id.sha256, code=program(), **said)
         return
     samples = [Sample(Path(p.path), p.label, p.source, "") for p in pictures]
     # by the picture, so that it gets the same noise whatever else is measured
@@ -242,7 +232,7 @@ def _judged(judge: Judge, pictures: Sequence[Picture], cells: Sequence[str], lab
     for picture, seen in zip(pictures, look(judge, samples, label, [GRID[cell] for cell in cells], seeds), strict=True):
         who = vars(picture) | {"detector": judge.id.sha256, "code": program()}
         if isinstance(seen, str):
-            yield Row(**who, status=seen if seen == "no_face" else "error", side=0, fake={}, called={})
+            yield Row(**who, status=seen if seen == "no_face" else "error")
             continue
         fake = judge.probabilities(seen.logits)
         verdicts = [words[code] for code in called(fake, seen.judged, judge.card.thresholds).tolist()]

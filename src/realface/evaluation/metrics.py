@@ -237,9 +237,11 @@ def grouped(labels: np.ndarray, fake: np.ndarray, called: np.ndarray, names: np.
     }
 
 
-def size_names(sides: np.ndarray) -> np.ndarray:
-    """The group of `realface.card.SIZE_GROUPS` that each of (N,) sides is in; "" for sides of 0, which nobody knows."""
-    return np.array([size_group(side) if side else "" for side in sides.tolist()], str)
+def grouped_by_size(labels: np.ndarray, fake: np.ndarray, called: np.ndarray, sides: np.ndarray) -> dict[str, Figures]:
+    """`of_answers` of each of `realface.card.SIZE_GROUPS` that has pictures; (N,) sides of 0, unknown, are in none."""
+    names = np.array([size_group(side) if side else "" for side in sides.tolist()], str)
+    groups = grouped(labels, fake, called, names)
+    return {name: groups[name] for name in SIZE_GROUPS if name in groups}
 
 
 def by_source(scores: Scores, fake: np.ndarray, thresholds: Thresholds) -> dict[str, Figures]:
@@ -251,13 +253,7 @@ def by_source(scores: Scores, fake: np.ndarray, thresholds: Thresholds) -> dict[
 
 def by_size(scores: Scores, fake: np.ndarray, thresholds: Thresholds) -> dict[str, Figures]:
     """`figures` of each group of `realface.card.SIZE_GROUPS` that has pictures."""
-    answers = called(fake, scores.judged, thresholds)
-    return in_order(grouped(scores.labels, fake, answers, size_names(scores.sides)), list(SIZE_GROUPS))
-
-
-def in_order(groups: dict[str, Figures], names: Sequence[str]) -> dict[str, Figures]:
-    """The groups in the order of `names`."""
-    return {name: groups[name] for name in names if name in groups}
+    return grouped_by_size(scores.labels, fake, called(fake, scores.judged, thresholds), scores.sides)
 
 
 def table(groups: dict[str, Figures], what: str = "source") -> str:

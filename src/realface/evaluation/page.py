@@ -32,9 +32,9 @@ def page(evaluation: Evaluation, facts: dict[str, str]) -> str:
 
     It holds pictures of people: the most confident mistakes.
     """
-    result, judged = evaluation.result, result_of(evaluation)
+    result = evaluation.result
     detectors: list[dict[str, Any]] = result["detectors"]
-    named = list(zip(detectors, judged, strict=True))
+    named = list(zip(detectors, map(answers, evaluation.rows), strict=True))
     roc, det = plots.curves({known["name"]: got for known, got in named})
     row = detectors[0]["figures"]["all"]
     programs = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
@@ -56,11 +56,6 @@ def page(evaluation: Evaluation, facts: dict[str, str]) -> str:
         f"{page_head('Evaluation by realface', _MORE)}<body><header><h1>Evaluation: real or machine-made faces</h1>"
         f"{_LEAD}{fact_list(about)}</header><main>{''.join(parts)}</main></body></html>\n"
     )
-
-
-def result_of(evaluation: Evaluation) -> list[Answers]:
-    """The answers of each detector to the pictures as they are."""
-    return [answers(rows) for rows in evaluation.rows]
 
 
 def mistakes(got: Answers) -> list[int]:

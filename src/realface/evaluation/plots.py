@@ -31,6 +31,7 @@ def curves(told: Mapping[str, Answers]) -> tuple[str, str]:
     with matplotlib.rc_context(_SETTINGS):
         roc, det = _axes("BPCER: real called fake", "fake called fake"), _axes("APCER: fake called real", "BPCER")
         roc.plot([0, 1], [0, 1], color="#c9ced8", linewidth=1)
+        ends = norm.ppf([_TICKS[0] / 2, 0.9])  # rates of 0 would lie infinitely far away
         for i, (name, got) in enumerate(told.items()):
             if len(set(got.labels.tolist())) < 2:
                 continue
@@ -41,10 +42,9 @@ def curves(told: Mapping[str, Answers]) -> tuple[str, str]:
                 "label": _named(i, name),
             }
             roc.plot(fpr, tpr, **look)
-            ends = norm.ppf([_TICKS[0] / 2, 0.9])  # rates of 0 would lie infinitely far away
             det.plot(norm.ppf(1 - tpr).clip(*ends), norm.ppf(fpr).clip(*ends), **look)
         roc.set(xlim=(-0.01, 1), ylim=(0, 1.01))
-        det.set(xlim=norm.ppf([_TICKS[0] / 2, 0.9]), ylim=norm.ppf([_TICKS[0] / 2, 0.9]))
+        det.set(xlim=ends, ylim=ends)
         for axis in (det.xaxis, det.yaxis):
             axis.set_ticks(norm.ppf(_TICKS), [f"{100 * tick:g} %" for tick in _TICKS])
         det.tick_params(axis="x", rotation=45)
@@ -95,8 +95,7 @@ def heatmap(cells: Mapping[str, Mapping[str, float | None]]) -> str:
             [[np.nan if row[key] is None else row[key] for key in heads] for row in cells.values()], float
         )
         bad = values.copy()
-        bad[:, 0] = 2 * (1 - bad[:, 0])  # an AUC of a half is chance
-        bad[:, 1] = 2 * (1 - bad[:, 1])
+        bad[:, :2] = 2 * (1 - bad[:, :2])  # an AUC or an accuracy of a half is chance
         axes.imshow(bad.clip(0, 1), "Reds", vmin=0, vmax=1, aspect="auto")
         for (y, x), value in np.ndenumerate(values):
             text = "-" if np.isnan(value) else f"{value:.3f}" if x == 0 else f"{100 * value:.1f} %"

@@ -5,7 +5,7 @@ A line is written whole, as soon as it is known, so that a run that was killed g
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 import numpy as np
@@ -55,13 +55,13 @@ class Row(Picture):
     detector: str
     code: str
     status: str
-    side: int
-    fake: dict[str, float]
-    called: dict[str, str]
+    side: int = 0
+    fake: dict[str, float] = field(default_factory=dict)
+    called: dict[str, str] = field(default_factory=dict)
 
     def answers(self, picture: Picture, detector: str, cells: Iterable[str]) -> bool:
         """Whether this row is what would be found out again."""
-        same = all(getattr(self, field.name) == getattr(picture, field.name) for field in fields(Picture))
+        same = all(getattr(self, part.name) == getattr(picture, part.name) for part in fields(Picture))
         known = self.status in ("no_face", "error") or (self.status == "ok" and set(cells) <= self.fake.keys())
         return same and known and (self.detector, self.code) == (detector, program())
 

@@ -6,7 +6,7 @@ import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from threading import Thread
@@ -23,8 +23,8 @@ _SENT = 2  # messages a worker has at a time: one that it judges, one that it re
 _AHEAD = 128  # messages for each worker that may be judged before an earlier one, so that one slow picture stops nobody
 
 
-class Ended(Exception):
-    """A worker is gone because it was told to go."""
+class Ended(BaseException):
+    """A worker is gone because it was told to go, which is no error."""
 
 
 class Worker:
@@ -70,8 +70,8 @@ class Worker:
     def end(self) -> None:
         """Kill the process for good, from any thread."""
         self._ended = True
-        if self._process:
-            self._process.kill()
+        if process := self._process:  # its own thread may take it away meanwhile
+            process.kill()
 
     def _write(self, batch: list[Entry]) -> None:
         assert self._process
@@ -172,7 +172,7 @@ class Pool:
     def _drive(self, worker: Worker) -> None:
         """Keep one worker busy."""
         jobs: deque[_Job] = deque()
-        try:
+        with closing(worker), suppress(Ended):
             while (job := self._next(len(jobs))) or jobs:
                 try:
                     if job:
@@ -181,13 +181,9 @@ class Pool:
                     if not job or len(jobs) == _SENT:
                         jobs[0].rows.set_result(worker.receive())
                         jobs.popleft()
-                except ScanError as error:
+                except Exception as error:  # whatever it is: who waits for the rows would wait for ever
                     while jobs:
                         jobs.popleft().rows.set_exception(error)
-        except Ended:
-            pass
-        finally:
-            worker.close()
 
     def _next(self, busy: int) -> _Job | None:
         """Another job for a worker that has `busy`; None where it has enough, or there is none any more."""

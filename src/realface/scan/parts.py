@@ -66,7 +66,7 @@ class Parts:
             try:
                 self._lock.acquire(timeout=0)
             except Timeout:
-                raise ScanError(f"another scan is writing {out}") from None
+                raise ScanError(f"another scan is writing {out}; wait for it, or name another --out") from None
             try:
                 self._check_record(record)
                 self._written = self._count()

@@ -101,13 +101,13 @@ def _rest(listing: Iterator[Entry], done: Iterable[tuple[str, bool]]) -> Iterato
     """
     for number, (path, again) in enumerate(done, 1):
         entry = next(listing, None)
-        now = text(entry.path) if entry else "nothing"
-        if now != path:
+        if not entry or text(entry.path) != path:
+            now = text(entry.path) if entry else "nothing"
             raise ScanError(
                 f"the source has changed since the scan began: picture {number:,} was {path}, now it is {now}; "
                 "begin again with another --out"
             )
-        if entry and again:
+        if again:
             yield entry
     yield from listing
 

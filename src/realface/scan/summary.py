@@ -70,14 +70,14 @@ def summary(out: Path) -> Summary:
     """
     files = [out] if out.exists() else sorted(folder_of(out).glob("*.parquet"))
     if not files:
-        raise ScanError(f"{out} holds no result of a scan, and there is none beside it that was begun")
+        raise ScanError(f"{out} holds no result of a scan, and none is begun beside it; name the --out of one")
     try:
         with duckdb.connect() as connection:
             connection.register("scan", dataset.dataset([str(file) for file in files], format="parquet"))
             answers = connection.execute(_ALL).fetchall()
             folders = connection.execute(_FOLDERS).fetchall()
     except (duckdb.Error, pa.ArrowException, OSError):
-        raise ScanError(f"{out} is not the result of a scan, or damaged") from None
+        raise ScanError(f"{out} is not the result of a scan, or damaged; scan again with another --out") from None
     return Summary(
         {answer: pictures for answer, pictures, _ in answers},
         tuple(Folder(*row) for row in folders),

@@ -68,7 +68,7 @@ def prepare(connection: Connection, name: str, *, create: bool) -> None:
             if {column["name"] for column in there.get_columns(table.name)} != set(table.columns.keys()):
                 raise TrailError(f"{name}: its table {table.name} is not that of this version of realface")
         elif not create:
-            raise TrailError(f"there is no audit trail in {name}")
+            raise TrailError(f"there is no audit trail in {name}; check the address")
     if create and not there.has_table(RECORDS.name):
         METADATA.create_all(connection)
         connection.execute(HEAD.insert().values(id=1, n=0, hash=START, pruned=0))

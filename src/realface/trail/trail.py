@@ -128,7 +128,7 @@ class Trail:
         if before > datetime.now(UTC):
             raise TrailError(f"nothing was removed: {before} is still to come; give a time that is past")
         if problems := self.verify(track=track).problems:
-            raise TrailError(f"nothing was removed from {self._name}: {problems[0]}")
+            raise TrailError(f"nothing was removed from {self._name}: {problems[0]}; see `realface audit verify`")
         limit = before.astimezone(UTC).isoformat(timespec="microseconds")
         c = RECORDS.c
         with self._transaction(writes=True) as connection:
@@ -145,6 +145,10 @@ class Trail:
             with self._transaction(writes=True) as connection:
                 some = select(c.n).where(c.n <= through).order_by(c.n).limit(DELETED_AT_ONCE)
                 left = connection.execute(delete(RECORDS).where(c.n.in_(some))).rowcount > 0
+        if self._engine.dialect.name == "sqlite":  # else its log holds what was deleted for as long as a service runs
+            with self._transaction() as connection:
+                for statement in ("COMMIT", "PRAGMA wal_checkpoint(TRUNCATE)"):  # not within a transaction
+                    connection.exec_driver_sql(statement)
         return through - head.pruned
 
     def close(self) -> None:
@@ -197,14 +201,14 @@ def _engine(url: str, create: bool) -> tuple[str, Engine]:
         parsed = make_url(url) if "://" in url else URL.create("sqlite", database=url)
     except (ArgumentError, ValueError):  # not repeated: there may be a password in it
         raise TrailError("this is no database: give a path, sqlite:///PATH or postgresql://USER@HOST/NAME") from None
-    kind, name = parsed.get_backend_name(), parsed.set(query={}).render_as_string()
-    if kind == "sqlite" and parsed.database not in (None, "", ":memory:"):
+    name = parsed.set(query={}).render_as_string()
+    if parsed.drivername in ("sqlite", "sqlite+pysqlite") and parsed.database not in (None, "", ":memory:"):
         path = Path(str(parsed.database))
         try:
             if create:
                 path.touch(mode=0o600)  # it says who asked for what
             elif not path.is_file():
-                raise TrailError(f"there is no audit trail {path}")
+                raise TrailError(f"there is no audit trail {path}; check the path")
         except (OSError, ValueError) as error:
             raise TrailError(f"the audit trail {path} cannot be opened: {error}") from None
         engine = create_engine(parsed, connect_args={"timeout": 60})
@@ -213,7 +217,7 @@ def _engine(url: str, create: bool) -> tuple[str, Engine]:
             event.listen(engine, "connect", _sqlite_write_ahead)
         event.listen(engine, "begin", _sqlite_begin)
         return str(path), engine
-    if kind not in ("postgresql", "postgres"):
+    if parsed.get_backend_name() not in ("postgresql", "postgres"):
         raise TrailError(f"an audit trail is kept in an SQLite file or in PostgreSQL, not in {name}")
     try:
         import psycopg  # noqa: F401
