@@ -112,9 +112,11 @@ class TestManifest:
     def test_the_same_row_twice_counts_once(self, tmp_path: Path) -> None:
         assert len(read_data(manifest(tmp_path, "path,label\na,real\nb,fake\na,real\n"))) == 2
 
-    @pytest.mark.parametrize("text", ["", "\n", "a.jpg,real\n", "path,split\na,train\n", "label\nreal\n"])
+    @pytest.mark.parametrize(
+        "text", ["", "\n", "a.jpg,real\n", "path,split\na,train\n", "label\nreal\n", "path;label\na;real\n"]
+    )
     def test_missing_columns(self, tmp_path: Path, text: str) -> None:
-        with pytest.raises(DataError, match="columns path and label"):
+        with pytest.raises(DataError, match=r"columns path and label .* in a CSV file commas separate them"):
             read_data(manifest(tmp_path, text))
 
     def test_only_a_header(self, tmp_path: Path) -> None:
@@ -129,6 +131,10 @@ class TestManifest:
         (tmp_path / "manifest.csv").write_bytes(data)
         with pytest.raises(DataError, match="cannot be read"):
             read_data(tmp_path)
+
+    def test_another_encoding(self, tmp_path: Path) -> None:
+        with pytest.raises(DataError, match=r"cannot be read: .*; save it as UTF-8"):
+            read_data(manifest(tmp_path, self.TEXT, encoding="utf-16"))
 
     def test_in_a_folder_around_it(self, tmp_path: Path) -> None:
         manifest(tmp_path / "faces", self.TEXT)

@@ -208,6 +208,16 @@ class TestReconstruct:
         with pytest.raises(DataError, match=r"holds something else \(a\.png\)"):
             reconstruct.reconstruct(data, weights, data)
 
+    def test_the_manifest_that_is_read_stays(self, data: Path, weights: Path) -> None:
+        (data / "pictures").mkdir()
+        for path in data.glob("*.png"):
+            path.rename(data / "pictures" / path.name)
+        text = (data / "manifest.csv").read_text().replace("\n", "\npictures/")
+        (data / "manifest.csv").write_text(text)
+        with pytest.raises(DataError, match="is what is read"):
+            reconstruct.reconstruct(data, weights, data)
+        assert (data / "manifest.csv").read_text() == text
+
     def test_no_face_no_pairs(self, weights: Path, tmp_path: Path) -> None:
         (tmp_path / "empty/train/real").mkdir(parents=True)
         (tmp_path / "empty/train/real/1.png").write_bytes(encoded(grey(90)))

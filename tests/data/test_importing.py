@@ -3,6 +3,7 @@
 import csv
 import os
 import shutil
+import tracemalloc
 import zlib
 from collections.abc import Callable
 from dataclasses import replace
@@ -276,6 +277,7 @@ class TestOwnPictures:
             ({"path": ["a"]}, "columns path and label"),
             ({"path": ["a", "b"], "label": ["real", "human"]}, "row 2: label must be real or fake, not 'human'"),
             ({"path": ["a"], "label": [1]}, "row 1: label must be real or fake, not '1'"),
+            ({"path": [["a"]], "label": ["real"]}, "columns path and label"),
             ({"path": [None], "label": ["real"]}, "row 1: the path is missing"),
             ({"path": ["a"], "label": ["real"], "split": ["dev"]}, "row 1: split must be"),
             ({"path": ["a", "a"], "label": ["real", "fake"]}, "row 2: a is listed twice, differently"),
@@ -286,6 +288,17 @@ class TestOwnPictures:
         parquet.write_table(pyarrow.table(columns), tmp_path / "m")
         with pytest.raises(DataError, match=message):
             read_data(tmp_path / "m")
+
+    def test_a_text_that_many_rows_share(self, tmp_path: Path) -> None:
+        rows, source = 512, "x" * 2**18
+        columns = {"path": [f"{n}.jpg" for n in range(rows)], "label": ["real"] * rows, "source": [source] * rows}
+        parquet.write_table(pyarrow.table(columns), tmp_path / "m", dictionary_pagesize_limit=2**30)
+        tracemalloc.start()
+        samples = read_data(tmp_path / "m")
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert [s.source for s in samples] == columns["source"]
+        assert most < 16 * len(source)
 
     def test_cut_off_and_marked_manifests(self, run: Run, tmp_path: Path) -> None:
         parquet.write_table(pyarrow.table({"path": ["a"], "label": ["real"]}), tmp_path / "m")
@@ -316,6 +329,22 @@ class TestOwnPictures:
         write(tmp_path / "m.csv", b"path,label\na.jpg,real\nb\0/c.jpg,fake\n")
         with pytest.raises(DataError, match=r"m\.csv, line 3: the path has a NUL character in it"):
             run(tmp_path / "m.csv")
+
+    def test_links_in_a_circle(self, run: Run, tmp_path: Path) -> None:
+        (tmp_path / "circle").symlink_to(tmp_path / "circle")
+        write(tmp_path / "a.jpg", picture("a"))
+        write(tmp_path / "m.csv", b"path,label\na.jpg,real\ncircle/b.jpg,real\n")
+        assert [(r["path"], r["error"]) for r in rows(run(tmp_path / "m.csv"))] == [
+            ("a.jpg", ""),
+            ("circle/b.jpg", "unreadable"),
+        ]
+
+    def test_paths_are_from_where_the_manifest_is(self, tmp_path: Path) -> None:
+        write(tmp_path / "own/real/a.jpg", picture("a"))
+        before = write(tmp_path / "lists/m.parquet", b"")
+        (tmp_path / "m.parquet").symlink_to(before)
+        found = import_data(str(tmp_path / "own"), tmp_path / "m.parquet")
+        assert [r["path"] for r in rows(found)] == ["own/real/a.jpg"]
 
     def test_names_write_no_lines_of_their_own(self, run: Run, tmp_path: Path) -> None:
         write(tmp_path / "m.csv", b'path,label\n"x\nyour pictures: all can be used\n",real\n')
@@ -356,3 +385,8 @@ class TestOwnPictures:
         for out in (tmp_path, tmp_path / "nowhere/m.parquet"):
             with pytest.raises(DataError, match="name a file in a folder that is there"):
                 import_data(str(tmp_path), out)
+        write(tmp_path / "real/a.jpg", picture("a"))
+        (tmp_path / "m.parquet.part").mkdir()
+        for name in ("m.parquet", f"{'x' * 245}.parquet"):  # with .part it would be too long
+            with pytest.raises(DataError, match=r"\.parquet: cannot be written"):
+                import_data(str(tmp_path), tmp_path / name)

@@ -52,12 +52,8 @@ def explore(data: Path) -> str:
     """
     samples = read_data(data)
     rng = np.random.default_rng(0)
-    picked = {
-        i
-        for label in (0, 1)
-        if (rows := [i for i, sample in enumerate(samples) if sample.label == label])
-        for i in rng.permutation(rows)[:SHOWN].tolist()
-    }
+    classes = [[i for i, sample in enumerate(samples) if sample.label == label] for label in (0, 1)]
+    picked = {i for rows in classes for i in rng.permutation(rows)[:SHOWN].tolist()}
     seen = (Seen(), Seen())
     unreadable = 0
     for i, sample in enumerate(track(samples, "looking at pictures")):

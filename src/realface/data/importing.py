@@ -3,8 +3,10 @@
 Pictures stay where they are; only those inside an archive are copied, into a folder that the user names.
 """
 
+import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import islice
@@ -102,20 +104,22 @@ def import_data(source: str, out: Path, *, copy_to: Path | None = None, expect: 
     """
     if expect not in ("", "other", *PUBLISHED):
         raise DataError(f"there is no set {expect}; known are {', '.join(PUBLISHED)}, and other for none of them")
-    _check_target(source, out)
+    if os.path.isdir(out) or not os.path.isdir(out.parent):
+        raise DataError(f"{out} cannot be written: name a file in a folder that is there")
+    check_target(source, out)
     found = _found(source, out, copy_to, expect)
     known = PUBLISHED.get(expect or found.name)
     result = Imported(out, known, problems=found.problems, notes=found.notes)
-    copies, odd, broken = 0, 0, []
-    seen: set[str] = set()
+    odd, broken = 0, []
+    seen: Counter[str] = Counter()
 
     def rows() -> Iterator[_Row]:
-        nonlocal copies, odd
-        base, resolved = out.resolve().parent, cache(Path.resolve)
+        nonlocal odd
+        base, resolved = Path(os.path.realpath(out.parent)), cache(os.path.realpath)  # of links in a circle too
         facts = read_all([s for s in found.samples if s.path not in found.conflicts])
         for sample in found.samples:
             told = None if sample.path in found.conflicts else next(facts)
-            path = resolved(sample.path.parent) / sample.path.name
+            path = Path(resolved(sample.path.parent), sample.path.name)
             name = (path.relative_to(base) if path.is_relative_to(base) else path).as_posix()
             text = name.encode(errors="backslashreplace").decode()
             if text != name:
@@ -123,8 +127,7 @@ def import_data(source: str, out: Path, *, copy_to: Path | None = None, expect: 
             key = (sample.split, NAMES[sample.label])
             if isinstance(told, Facts):
                 result.usable[key] += 1
-                copies += told.sha256 in seen
-                seen.add(told.sha256)
+                seen[told.sha256] += 1
                 odd += bool(known and known.side and {told.header.width, told.header.height} != {known.side})
             else:
                 result.unusable[key] += 1
@@ -141,15 +144,9 @@ def import_data(source: str, out: Path, *, copy_to: Path | None = None, expect: 
         result.problems.append(f"partial: {len(broken):,} pictures cannot be read:")
         result.problems += [f"  {text}" for text in broken[:_SHOWN]]
         result.problems += [f"  and {len(broken) - _SHOWN:,} more"] if len(broken) > _SHOWN else []
-    if copies:
+    if copies := seen.total() - len(seen):
         result.notes.append(f"{copies:,} pictures are copies of others, byte for byte; realface data audit lists them")
     return result
-
-
-def _check_target(source: str, out: Path) -> None:
-    if out.is_dir() or not out.resolve().parent.is_dir():
-        raise DataError(f"{out} cannot be written: name a file in a folder that is there")
-    check_target(source, out)
 
 
 def _found(source: str, out: Path, copy_to: Path | None, expect: str) -> Found:
@@ -203,7 +200,8 @@ def _write(out: Path, rows: Iterable[_Row]) -> None:
     except OSError as error:
         raise DataError(f"{out}: cannot be written: {error}") from None
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink()
 
 
 def _line(key: tuple[str, str], usable: int, unusable: int, published: int | None) -> str:

@@ -73,8 +73,8 @@ def unpack_zip(path: Path, to: Path | None, expect: str = "") -> Found:
     with archive:
         members = _checked(path, archive.infolist())
         own = to and to / path.stem.strip(". ")
-        to = made_folder(path, own, sum(member.file_size for member in members))
-        _refuse_others(to, {_folded(to.joinpath(*_parts(member))) for member in members})
+        names = {_folded(Path(*_parts(member))) for member in members}
+        to = made_folder(path, own, sum(member.file_size for member in members), names)
         for member in track(members, "unpacking"):
             try:
                 with archive.open(member) as file:
@@ -89,13 +89,6 @@ def unpack_zip(path: Path, to: Path | None, expect: str = "") -> Found:
     if broken:
         found.problems.insert(0, f"partial: {len(broken):,} files in {path.name} are damaged, such as {broken[0]}")
     return found
-
-
-def _refuse_others(to: Path, names: set[str]) -> None:
-    """DataError where a folder holds what would be taken for a part of the data set: another archive's, perhaps."""
-    for path in to.rglob("*"):
-        if (_wanted(path.name) or path.name == "manifest.csv") and path.is_file() and _folded(path) not in names:
-            raise DataError(f"{to} holds something else ({path.name}); name another folder with --copy-to")
 
 
 def _wanted(name: str) -> bool:
@@ -152,20 +145,28 @@ def _checked(path: Path, members: Sequence[zipfile.ZipInfo]) -> list[zipfile.Zip
     return kept
 
 
-def made_folder(source: Path, to: Path | None, size: int) -> Path:
+def made_folder(source: Path, to: Path | None, size: int, names: set[str] | None = None) -> Path:
     """The folder to unpack to, made where it is missing.
 
+    Where the `names` of all that will be in it are given, folded, nothing else may be there that would be taken for a
+    part of the data set: another archive's, perhaps.
+
     Raises:
-        DataError: none was named, it cannot be made, or so many bytes do not fit into it.
+        DataError: none was named, it cannot be made, it holds something else, or so many bytes do not fit into it.
     """
     if to is None:
         raise DataError(f"{source} is an archive and nothing is copied unasked; name a folder for it with --copy-to")
     try:
         to.mkdir(parents=True, exist_ok=True)
-        there = sum(p.stat().st_size for p in to.rglob("*") if p.is_file())  # of an earlier attempt
+        files = [path for path in to.rglob("*") if path.is_file()]
+        there = sum(path.stat().st_size for path in files)  # of an earlier attempt
         free = shutil.disk_usage(to).free
     except OSError as error:
         raise DataError(f"{to}: cannot be written to: {error}") from None
+    if names is not None:
+        for path in files:
+            if (_wanted(path.name) or path.name == "manifest.csv") and _folded(path.relative_to(to)) not in names:
+                raise DataError(f"{to} holds something else ({path.name}); name another folder with --copy-to")
     if size - there > free:
         raise DataError(f"{to}: {size / 1e9:.1f} GB are needed and {free / 1e9:.1f} GB are free")
     return to

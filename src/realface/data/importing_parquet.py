@@ -36,11 +36,10 @@ def shards(source: Path) -> list[Path]:
             for path in sorted(source.rglob("[!.]*.parquet"))
             if path.is_file() and _holds_pictures(path) is not False
         ]
-    if not is_parquet(source):
-        return []
-    if _holds_pictures(source) is None:
+    held = is_parquet(source) and _holds_pictures(source)
+    if held is None:
         raise DataError(f"{source} is cut off or damaged: no Parquet file that is whole; download it again")
-    return [source] if _holds_pictures(source) else []
+    return [source] if held else []
 
 
 def unpack_parquet(source: Path, paths: Sequence[Path], to: Path | None) -> Found:

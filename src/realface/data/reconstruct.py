@@ -25,6 +25,7 @@ from ..progress import track
 from . import makers
 from .autoencoders import STEP, Autoencoder, load
 from .crops import read_face
+from .fix import check_target
 from .layouts import Sample, read_data
 from .makers import Maker
 
@@ -39,13 +40,7 @@ log = logging.getLogger(__name__)
 
 
 def reconstruct(
-    data: Path,
-    autoencoders: Path,
-    out: Path,
-    *,
-    each: int = 1,
-    also: Sequence[str] = (),
-    stylegan: int = 0,
+    data: Path, autoencoders: Path, out: Path, *, each: int = 1, also: Sequence[str] = (), stylegan: int = 0
 ) -> int:
     """Write the main face of every real picture and its reconstructions as lossless pairs.
 
@@ -69,6 +64,7 @@ def reconstruct(
         WeightsError: the weights of an autoencoder or a maker are missing.
         ConfigError, MissingExtra: a maker is unknown or cannot be run.
     """
+    check_target(data, out / MANIFEST)  # which may lie beside a folder of that name, too
     keep_freed_memory()
     samples = [s for s in read_data(data) if s.label == 0 and s.split != "test"]
     models = {name: partial(reconstructed, model=model) for name, model in load(autoencoders).items()}
@@ -110,9 +106,9 @@ def _pair(pair: str, sample: Sample, models: Mapping[str, Maker], out: Path) -> 
     missing = {name: path for name, path in paths.items() if not path.exists()}
     if missing or not real.exists():
         face = _middle(read_face(sample.path, "face").pixels)
-        _save(face, real)
+        _save(Image.fromarray(face), real, "PNG", compress_level=1)
         for name, path in missing.items():
-            _save(models[name](face), path)
+            _save(Image.fromarray(models[name](face)), path, "PNG", compress_level=1)
     rows: list[Row] = [(f"{PICTURES}/{real.name}", "real", sample.source, sample.split, "", pair)]
     for name, path in paths.items():
         source = f"{sample.source} by {name}" if sample.source else name
@@ -126,21 +122,18 @@ def _faces_of_nobody(make: Callable[[int], np.ndarray], count: int, out: Path) -
     for number in track(range(count), "generating"):
         path = out / PICTURES / f"{number:06}.stylegan.jpg"
         if not path.exists():
-            write_whole(path, _as_found(make(number), np.random.default_rng(number)))
+            _save_as_found(make(number), np.random.default_rng(number), path)
         split = "train" if (number + 1) % VALID else "valid"
         rows.append((f"{PICTURES}/{path.name}", "fake", "stylegan", split, "stylegan", ""))
     return rows
 
 
-def _as_found(face: np.ndarray, rng: np.random.Generator) -> bytes:
+def _save_as_found(face: np.ndarray, rng: np.random.Generator, path: Path) -> None:
     """A generated face as such faces get about: most of them small, all of them JPEG. Lossless ones of one size would
     be told from photographs by that."""
-    picture = Image.fromarray(face)
     side = int(rng.choice(FOUND_SIDES))
-    buffer = io.BytesIO()
-    small = picture.resize((side, side), Image.Resampling.LANCZOS)
-    small.save(buffer, "JPEG", quality=int(rng.choice(FOUND_QUALITIES)))
-    return buffer.getvalue()
+    small = Image.fromarray(face).resize((side, side), Image.Resampling.LANCZOS)
+    _save(small, path, "JPEG", quality=int(rng.choice(FOUND_QUALITIES)))
 
 
 def reconstructed(face: np.ndarray, model: Autoencoder) -> np.ndarray:
@@ -157,7 +150,7 @@ def _middle(crop: np.ndarray) -> np.ndarray:
     return crop[start : start + side, start : start + side]
 
 
-def _save(pixels: np.ndarray, path: Path) -> None:
+def _save(picture: Image.Image, path: Path, form: str, **options: int) -> None:
     buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG", compress_level=1)
+    picture.save(buffer, form, **options)
     write_whole(path, buffer.getvalue())

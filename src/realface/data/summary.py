@@ -26,9 +26,7 @@ def summary(audit: Audit) -> str:
 
 def _balance(audit: Audit) -> str:
     columns = [(split, name) for name in NAMES for split in SPLITS]
-    sizes: Counter[str] = Counter()
-    for (source, *_), number in audit.counts.items():
-        sizes[source] += number
+    sizes = Counter(sample.source for sample in audit.samples)
     largest = sorted(source for source, _ in sizes.most_common(_SOURCES)) if any(sizes) else []
     rows = [
         (printable(source) or "(not said)", [audit.counts[source, *column] for column in columns]) for source in largest
