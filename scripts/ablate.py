@@ -53,8 +53,7 @@ class Bench:
         key = f"{views} {left_out}"
         if key not in self.heads:
             train, valid = (self.rows[name].without(left_out) for name in ("train", "valid"))
-            train = held_out.Rows(train.samples, train.views[views])
-            self.heads[key] = held_out.fit(self.network.whole, train, valid, self.config)
+            self.heads[key] = held_out.fit(self.network.whole, train.seen(views), valid, self.config)
         trained = self.heads[key]
         return lambda split, version: held_out.scores(trained, self.rows[split].views[version])
 
@@ -271,6 +270,7 @@ def main() -> None:
     options = parser.parse_args()
     config, network = load_views(options.whole, options.native)
     rows = held_out.read(read_splits(options.data), network.whole, config)
+    rows["train"].nobody = held_out.nobody(network.whole, config)
     native = {
         name: [native_view(network.native, of_split.samples, of_split.lines, config, version) for version in (0, 1)]
         for name, of_split in rows.items()

@@ -11,12 +11,13 @@ import argparse
 import json
 from pathlib import Path
 
+from figures import RESULTS
+
 from realface import Detector
 from realface.evaluation.origin import origin
 from realface.evaluation.rows import FILE
 
 EVALUATE = "realface evaluate DATA --detector fast --detector best --out REPORT"
-ROOT = Path(__file__).resolve().parent.parent
 Answer = tuple[int, float, str]  # label, probability of fake, verdict
 
 
@@ -34,7 +35,7 @@ def figures(answers: list[Answer]) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("report", type=Path)
-    parser.add_argument("--out", type=Path, default=ROOT / "results" / "cascade.json")
+    parser.add_argument("--out", type=Path, default=RESULTS / "cascade.json")
     options = parser.parse_args()
     names = {Detector.load(name).id.sha256: name for name in ("fast", "best")}
     limits = Detector.load("fast").card.thresholds
@@ -50,7 +51,7 @@ def main() -> None:
         if called == "inconclusive" and limits.real_below <= fake < limits.fake_from
     }
     auto = {path: rows["best" if path in unsure else "fast"][path] for path in rows["fast"]}
-    took = json.loads((ROOT / "results" / "speed.json").read_text())["milliseconds_on_one_core"]
+    took = json.loads((RESULTS / "speed.json").read_text())["milliseconds_on_one_core"]
     sent = len(unsure) / len(auto)
     cost = {"fast": took["fast"], "best": took["best"], "auto": took["fast"] + sent * took["best"]}
     result = {

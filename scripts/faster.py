@@ -3,10 +3,10 @@
     python scripts/faster.py DATA [--every N] [--out results/faster.json]
 
 A network in 8 bits, one of 192 pixels, the face searched for at 160 pixels, and all of these at once judge one in N
-pictures of the valid split, as they are and after one random history; JPEG files of 1,000 pixels and more are decoded
-at half their size (in the decoder, as Pillow's `draft` does) where the crop of the face keeps so many pixels. Times
-are medians on one core, of steps that take turns. Nothing here changes a detector: `graph.OPERATORS` has no operator
-of 8-bit networks.
+pictures of each class of a source in the valid split, as they are and after one random history; JPEG files of 1,000
+pixels and more are decoded at half their size (in the decoder, as Pillow's `draft` does) where the crop of the face
+keeps so many pixels. Times are medians on one core, of steps that take turns. Nothing here changes a detector:
+`graph.OPERATORS` has no operator of 8-bit networks.
 """
 
 import argparse
@@ -27,7 +27,7 @@ from unittest import mock
 
 import numpy as np
 import onnx
-from figures import ROOT
+from figures import RESULTS, ROOT
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 from PIL import Image
 from sklearn.metrics import roc_auc_score
@@ -37,6 +37,7 @@ from realface.card import KEY
 from realface.data import Sample, read_data
 from realface.data.crops import network_input, read_face
 from realface.errors import ImageError
+from realface.evaluation.evaluate import thinned
 from realface.evaluation.origin import origin
 from realface.faces import Candidate
 from realface.finder import Found
@@ -312,7 +313,7 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--every", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--out", type=Path, default=ROOT / "results" / "faster.json")
+    parser.add_argument("--out", type=Path, default=RESULTS / "faster.json")
     options = parser.parse_args()
     logging.disable(logging.WARNING)  # the quantiser has a word on every channel
     if hasattr(os, "sched_setaffinity"):
@@ -330,8 +331,8 @@ def main() -> None:
     print("times", file=sys.stderr, flush=True)
     spent, rows = speed(ways, options.rounds)
     half = large(ways[TODAY], big)
-    judged = judge(ways, [sample for sample in samples if sample.split == "valid"][:: options.every])
-    keras = json.loads((ROOT / "results" / "speed.json").read_text())["rows"]["Keras notebook-small"]["1"]
+    judged = judge(ways, thinned([sample for sample in samples if sample.split == "valid"], options.every))
+    keras = json.loads((RESULTS / "speed.json").read_text())["rows"]["Keras notebook-small"]["1"]
     result = {
         "command": f"python scripts/faster.py DATA --every {options.every}",
         **origin(),

@@ -86,7 +86,9 @@ def trained(config: Config, splits: dict[str, list[Sample]], hashes: dict[str, s
     sources = [Source(splits[name], config.balance, network.input_size) for name in ("train", "valid")]
     run.mkdir(parents=True, exist_ok=True)
     task = Timed(seconds, network, config, *sources)
-    if not fit(task, run, resume=(run / "checkpoints" / "finished").exists(), quiet=True):
+    try:
+        fit(task, run, resume=(run / "checkpoints" / "finished").exists(), quiet=True)
+    except KeyboardInterrupt:
         task.on_train_end()
         sys.exit("stopped; the same command goes on with the network it was at")
     finish(network, config, splits, hashes, run)

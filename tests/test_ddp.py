@@ -16,6 +16,7 @@ from tiny import Tiny
 from realface import Detector
 from realface.errors import ConfigError, DataError, RealfaceError
 from realface.networks import NETWORKS
+from realface.training import processes
 from realface.training.checkpoint import SafeCheckpoints
 from realface.training.config import make_config
 from realface.training.fit import Task
@@ -116,7 +117,19 @@ def test_ctrl_c_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
         raise SignalException("Ctrl-C", signal.SIGINT)
 
     monkeypatch.setattr("torch.distributed.launcher.api.elastic_launch", lambda *_: interrupted)
-    assert launch(refuse, 2) is None
+    with pytest.raises(KeyboardInterrupt):
+        launch(refuse, 2)
+
+
+def test_a_process_that_is_interrupted_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    for name, value in {"MASTER_ADDR": "localhost", "MASTER_PORT": "1", "OMP_NUM_THREADS": "1"}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit) as ended:
+        processes._process(interrupted)
+    assert ended.value.code == 130
 
 
 def test_machines_must_be_told_where_to_meet() -> None:

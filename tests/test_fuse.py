@@ -127,9 +127,7 @@ def some_views(
     seed: int, whole: float = 1.0, native: float = 0.5, count: int = 800, sources: tuple[str, str] = ("a", "b")
 ) -> Views:
     """A whole-face and a native view that are right by so much, with a noise of 1: the odds are twice that."""
-    rng = np.random.default_rng(seed)
-    labels = np.arange(count) % 2
-    noise = rng.normal(0, 1, (2, count))
+    labels, noise = np.arange(count) % 2, np.random.default_rng(seed).normal(0, 1, (2, count))
     sign = 2 * labels - 1
     return views(labels, whole * sign + noise[0], native * sign + noise[1], sources=sources)
 
@@ -288,15 +286,13 @@ class TestFuse:
     def test_from_two_runs_to_one_detector(
         self, run: Run, data: Path, fitted: tuple[Path, Path], tmp_path: Path
     ) -> None:
-        whole, native = fitted
-        out = tmp_path / "fused"
+        (whole, native), out = fitted, tmp_path / "fused"
         out.mkdir()  # an empty folder is as good as none
         status, said, err = run("fuse", data, "--whole", whole, "--native", native, "--out", out)
         assert (status, str(out / "detector.onnx") in said, "f1-score" in said) == (0, True, True), err
         detector = Detector.load(out / "detector.onnx")
         card = detector.card
-        assert card.network == "two-views"
-        assert card.name == "fused"
+        assert (card.network, card.name) == ("two-views", "fused")
         assert card.preprocessing == Preprocessing(224, "centre-square", window=128)
         assert card.metrics["test"]["all"]["auc"] == 1
         assert card.data["sources"] == ["camera", "diffusion", "gan", "phone"]
@@ -380,14 +376,18 @@ class TestFuse:
             assert not (tmp_path / "out").exists()
 
     def test_wrong_views_are_refused(self, run: Run, data: Path, runs: tuple[Path, Path], tmp_path: Path) -> None:
+        def refused(says: str, whole: Path, native: Path, out: Path = tmp_path / "out") -> None:
+            status, _, err = run("fuse", data, "--whole", whole, "--native", native, "--out", out)
+            assert (status, says in err) == (2, True)
+
         whole, native = runs
-        status, _, err = run("fuse", data, "--whole", whole, "--native", whole, "--out", tmp_path / "out")
-        assert (status, "is a run of the network clip-b16, not native" in err) == (2, True)
-        status, _, err = run("fuse", data, "--whole", whole, "--native", native, "--out", data / "manifest.csv" / "out")
-        assert (status, "cannot be made: Not a directory" in err) == (2, True)
+        refused("is a run of the network clip-b16, not native", whole, whole)
+        refused("cannot be made: Not a directory", whole, native, data / "manifest.csv" / "out")
+        tuned = shutil.copytree(whole, tmp_path / "tuned") / "config.toml"
+        tuned.write_text(to_toml(make_config(WHOLE | {"freeze": False})))
+        refused("train it anew with freeze=true", tuned.parent, native)
         (native / "checkpoints" / "best.safetensors").unlink()
-        status, _, err = run("fuse", data, "--whole", whole, "--native", native, "--out", tmp_path / "out")
-        assert (status, "not a checkpoint" in err) == (2, True)
+        refused("not a checkpoint", whole, native)
 
     @pytest.mark.parametrize("full", [True, False], ids=["a folder", "a file"])
     def test_what_is_there_already_is_not_written_over(self, run: Run, data: Path, tmp_path: Path, full: bool) -> None:

@@ -91,6 +91,39 @@ class TestHeldOut:
         trained = held_out.fit(network, four["train"], four["valid"], CONFIG)
         assert np.isfinite(held_out.scores(trained, four["valid"].views[0])).all()
 
+    def test_faces_of_nobody_are_learned_from_whatever_is_left_out(
+        self, four: dict[str, Rows], network: Network
+    ) -> None:
+        """They are like real faces, but for a hundred other features."""
+        odd = np.stack([view[four["train"].labels == 0] for view in four["train"].views])
+        odd[..., -100:] += 4
+        train, config = four["train"].without(["a"]), replace(CONFIG, epochs=12)
+        without = held_out.fit(network, train, four["valid"], config)
+        four["train"].nobody = rows("n" * odd.shape[1], [1] * odd.shape[1], *odd)
+        beside = held_out.fit(network, four["train"].without(["a"]), four["valid"], config)
+        assert (held_out.scores(without, odd[0]) < 0).mean() > 0.9
+        assert (held_out.scores(beside, odd[0]) > 0).mean() > 0.9
+        assert ((held_out.scores(beside, four["valid"].views[0]) > 0) == four["valid"].labels).mean() > 0.9
+
+    def test_faces_of_nobody_are_looked_for_once(
+        self, four: dict[str, Rows], network: Network, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        nobody, asked, given = rows("n", [1], *np.ones((3, 1, 5))), [], []
+
+        def look(trunk: Network, config: Config, versions: int) -> tuple[list[Sample], list[np.ndarray]]:
+            asked.append(versions)
+            return nobody.samples, nobody.views
+
+        def fit(_: Network, train: Rows, valid: Rows, config: Config) -> Network:
+            given.append(train.seen(slice(1, 3)).nobody)
+            return network
+
+        monkeypatch.setattr(held_out, "faces_of_nobody", look)
+        monkeypatch.setattr(held_out, "fit", fit)
+        assert len(list(held_out.folds(four, 4, network, CONFIG))) == len(given) == 4
+        assert asked == [3]
+        assert all(of_fold.samples == nobody.samples and len(of_fold.views) == 2 for of_fold in given)
+
     @pytest.mark.parametrize(("sources", "labels"), [("aaaa", [0, 1, 0, 1]), ("aabb", [0, 0, 1, 1])])
     @pytest.mark.parametrize("split", ["train", "valid"])
     def test_too_few_sources_are_an_error(

@@ -186,13 +186,14 @@ def test_only_training_is_taught(
 ) -> None:
     tasks: list[Task] = []
 
-    def stopped(task: Task, run: Path, *, resume: bool) -> bool:
+    def stopped(task: Task, run: Path, *, resume: bool) -> None:
         tasks.append(task)
-        return False
+        raise KeyboardInterrupt
 
     monkeypatch.setattr("realface.training.train.fit", stopped)
     teach(config, np.full((2, COUNT), -30.0))
-    assert train(tmp_path / "data", config, tmp_path / "run") is None
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "data", config, tmp_path / "run")
     (task,) = tasks
     taught = sorted(task.train_source.labels_of(torch.arange(COUNT)).tolist())
     assert taught == pytest.approx([0.0] * 4 + [0.5] * 4, abs=1e-6)

@@ -1,6 +1,7 @@
 """The making half: configuration, balance, checkpoints, calibration, and whole small runs."""
 
 import csv
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from realface.training.checkpoint import SafeCheckpoints, load_weights
 from realface.training.config import Config, make_config, parse_setting, read_toml, to_toml
 from realface.training.pictures import Pictures
 from realface.training.sources import weights
-from realface.training.train import new_network, train
+from realface.training.train import new_network, of_sources, train
 
 BEST = Path("checkpoints", "best.safetensors")
 
@@ -146,7 +147,9 @@ def test_an_interrupted_run_resumes_to_the_same_end_also_where_it_was_moved(
 
     with monkeypatch.context() as patched:
         patched.setattr(fit_module, "_Journal", Interrupt)
-        assert train(faces, config, tmp_path / "parts", detector=False) is None
+        with pytest.raises(KeyboardInterrupt):
+            train(faces, config, tmp_path / "parts", detector=False)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler, "a second Ctrl-C is heard too"
     assert len(metrics(tmp_path / "parts")) == 2
     with pytest.raises(DataError, match="--resume"):
         train(faces, config, tmp_path / "parts")
@@ -174,8 +177,17 @@ def test_the_lowest_loss_counts_where_patience_may_end_a_run_and_else_the_last_e
         train(faces, config, tmp_path / str(patience), detector=False)
         losses = [float(row["valid_loss"]) for row in metrics(tmp_path / str(patience))]
         assert losses == sorted(losses)
-        found[patience] = SafeCheckpoints().load_checkpoint(tmp_path / str(patience) / BEST)["epoch"]
-    assert found == {0: 3, 6: 0}
+        best, *more = sorted((tmp_path / str(patience) / "checkpoints").glob("*.safetensors"))
+        found[patience] = SafeCheckpoints().load_checkpoint(best)["epoch"], [path.name for path in more]
+    assert found == {0: (3, []), 6: (0, ["last.safetensors"])}
+
+
+def test_a_source_that_is_not_there_is_an_error_that_names_those_that_are() -> None:
+    samples = [Sample(Path("x"), 0, source, "train") for source in ("phone", "", "camera")]
+    splits = {"train": samples, "valid": []}
+    assert of_sources(splits, make_config({"sources": "phone"})) == {"train": samples[:1], "valid": []}
+    with pytest.raises(DataError, match="no source 'film' in the train split; there are: camera, phone"):
+        of_sources(splits, make_config({"sources": "phone, film"}))
 
 
 def test_one_class_alone_cannot_be_trained_on(tiny: None, faces: Path, tmp_path: Path) -> None:
@@ -239,6 +251,7 @@ def test_settings_come_from_defaults_network_and_user() -> None:
     [
         ({"learning_rte": 0.1}, "learning_rate"),
         ({"network": "notebok-small"}, "notebook-small"),
+        ({"network": ["native"]}, "did you mean 'native'"),
         ({"epochs": "many"}, "epochs must be of type int"),
         ({"epochs": True}, "epochs must be of type int"),
         ({"schedule": "stairs"}, "schedule cannot be 'stairs'"),

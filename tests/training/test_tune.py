@@ -22,7 +22,7 @@ from realface.data import Sample
 from realface.errors import ConfigError, DataError
 from realface.networks import NETWORKS
 from realface.training import fit as fit_module
-from realface.training import held_out, sources, tune_results
+from realface.training import held_out, tune_results
 from realface.training.config import Config, make_config, read_toml
 from realface.training.held_out import Unseen, deal
 from realface.training.train import train
@@ -135,8 +135,7 @@ def test_what_is_judged_was_not_seen(faces: Path, monkeypatch: pytest.MonkeyPatc
         judged.append(list(samples))
         return 0.5
 
-    for module in (held_out, sources):
-        monkeypatch.setattr(module, "Source", Seen)
+    monkeypatch.setattr(held_out, "Source", Seen)
     monkeypatch.setattr(held_out, "_auc", auc)
     config = make_config({"network": "tiny", "epochs": 1})
     data = Unseen(faces, config, 2)
@@ -309,7 +308,8 @@ def test_ctrl_c_while_a_network_trains(faces: Path, tmp_path: Path, monkeypatch:
             raise KeyboardInterrupt
 
     monkeypatch.setattr(fit_module, "_Journal", Interrupt)
-    assert tune(faces, make_config({"network": "tiny"}), tmp_path / "out", trials=2) is None
+    with pytest.raises(KeyboardInterrupt):
+        tune(faces, make_config({"network": "tiny"}), tmp_path / "out", trials=2)
     assert [row["state"] for row in trials(tmp_path / "out")] == ["fail", "waiting"]
     assert not (tmp_path / "out" / "best.toml").exists()
 

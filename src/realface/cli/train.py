@@ -58,12 +58,10 @@ def train(
     if resume and not (out / "config.toml").exists():
         raise DataError(f"{out} holds no run to go on with; leave --resume away to begin one")
     stored = out / "config.toml" if resume else None
-    settings, many = _settings(config or stored, network, set_), (processes, nodes, rendezvous)
+    begin = partial(run_training, data, _settings(config or stored, network, set_), out)
     try:
-        made = launch(partial(run_training, data, settings, out, resume=resume, detector=detector), *many)
+        made = launch(partial(begin, resume=resume, detector=detector), processes, nodes, rendezvous)
     except KeyboardInterrupt:
-        made = None
-    if made is None:
         _stopped((out / "config.toml").exists())
     print(made)
     if detector and (out / "report.txt").exists():
@@ -120,8 +118,6 @@ def tune(
             resume=resume,
         )
     except KeyboardInterrupt:
-        found = None
-    if found is None:
         _stopped(bool(storage) or (out / "study.db").exists())
     print(found)
 

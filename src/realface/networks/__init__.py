@@ -81,7 +81,7 @@ def find(name: str) -> type[Network]:
     Raises:
         ConfigError: there is none of that name; the nearest is named.
     """
-    if name not in NETWORKS:
+    if str(name) not in NETWORKS:  # of a TOML file, it may be anything
         near = difflib.get_close_matches(str(name).lower(), NETWORKS, 1, 0.0)
         raise ConfigError(f"there is no network {name!r}; did you mean {near[0]!r}?")
     return NETWORKS[name]

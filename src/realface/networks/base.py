@@ -13,10 +13,11 @@ the novelty of the faces, (N,)."""
 class Network(nn.Module):
     """Base of all networks: pixels in [0, 1] go in, one logit a picture comes out (positive means fake).
 
-    A subclass states its facts as class attributes and implements `features` and `classify`. The split
-    between the two is what lets a frozen trunk be run once and its features cached.
+    A subclass states its facts as class attributes, implements `features` and has a `head`. The split between the two
+    is what lets a frozen trunk be run once and its features cached.
 
     Attributes:
+        head: from (N, F) features to (N, 1); of a frozen network, all that is trained and kept.
         input_size: side in pixels of the square picture it takes.
         any_size: whether its layers fit pictures of other sides too, multiples of 32.
         sees_face: whether it is given the whole face, resampled to `input_size`.
@@ -38,6 +39,7 @@ class Network(nn.Module):
     measures_novelty: ClassVar[bool] = False
     pretrained: ClassVar[bool] = False
     defaults: ClassVar[dict[str, Any]] = {}
+    head: nn.Sequential
     _mean: Tensor
     _std: Tensor
 
@@ -56,7 +58,8 @@ class Network(nn.Module):
 
     def classify(self, features: Tensor) -> Tensor:
         """(N, F) features to (N,) logits."""
-        raise NotImplementedError
+        logits: Tensor = self.head(features)
+        return logits.squeeze(1)
 
     def forward(self, pixels: Tensor) -> Tensor:
         """(N, 3, S, S) float pixels in [0, 1] to (N,) logits, positive for fake."""

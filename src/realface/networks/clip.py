@@ -141,10 +141,6 @@ class ClipB16(Network):
         deviations: Tensor = self.head[0](features)
         return deviations.square().mean(1)
 
-    def classify(self, features: Tensor) -> Tensor:
-        logits: Tensor = self.head(features)
-        return logits.squeeze(1)
-
     def load_pretrained(self) -> None:
         missing, unexpected = self.load_state_dict(clip_image_tower(BLOCKS), strict=False)
         wrong = [name for name in missing if not name.startswith("head.")] + unexpected

@@ -79,10 +79,6 @@ class EfficientNetLite0(Network):
         pooled: Tensor = self.body(self.normalise(pixels))
         return pooled  # (N, 1280)
 
-    def classify(self, features: Tensor) -> Tensor:
-        logits: Tensor = self.head(features)
-        return logits.squeeze(1)
-
     def load_pretrained(self) -> None:
         body = self.body.state_dict()
         imagenet_head = [torch.empty(CLASSES, WIDTH), torch.empty(CLASSES)]  # last in the file, of no use here

@@ -55,10 +55,6 @@ class NotebookSmall(Network):
         flat: Tensor = self.body(pixels)
         return flat
 
-    def classify(self, features: Tensor) -> Tensor:
-        logits: Tensor = self.head(features)
-        return logits.squeeze(1)
-
 
 class NotebookWide(NotebookSmall):
     """Five 3x3 convolutions of 32 to 512 channels, each pooled, and dense layers of 2048 and 1024."""

@@ -58,7 +58,3 @@ class GramTexture(Network):
             x = stage(x)
             found.append(gram(x))
         return torch.cat([*found, x.mean((2, 3))], 1)  # (N, 4 * 32 + 160)
-
-    def classify(self, features: Tensor) -> Tensor:
-        logits: Tensor = self.head(features)
-        return logits.squeeze(1)

@@ -74,7 +74,3 @@ class TraceResNet(Network):
         x = torch.cat([self.normalise(pixels), noise_residuals(pixels)], 1)  # (N, 12, 128, 128)
         x = self.body(x)  # (N, 128, 16, 16)
         return torch.cat([x.mean((2, 3)), x.amax((2, 3))], 1)  # (N, 256): how much of a trace there is, and the most
-
-    def classify(self, features: Tensor) -> Tensor:
-        logits: Tensor = self.head(features)
-        return logits.squeeze(1)

@@ -71,7 +71,3 @@ class TwoStream(Network):
         streams = [self.pixel_stream(self.normalise(pixels)), self.frequency_stream(self.spectra(pixels))]
         joined: Tensor = self.joined(torch.cat(streams, 1))
         return joined  # (N, 128)
-
-    def classify(self, features: Tensor) -> Tensor:
-        logits: Tensor = self.head(features)
-        return logits.squeeze(1)

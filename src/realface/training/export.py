@@ -39,8 +39,8 @@ def export(network: Network, card: Card) -> bytes:
 
     The graph takes what `card.Preprocessing` says and gives `logit`, (N,) float32, and, of networks that say where
     their evidence lies, `evidence`, (N, G, G) float32, and how unlike the training pictures a face is, `novelty`, (N,)
-    float32. Linear layers whose weights fit (`Network.fits_int4`) are
-    stored in 4 bits, in runs of 32 inputs with a scale each.
+    float32. Linear layers whose weights fit (`Network.fits_int4`) are stored in 4 bits, in runs of 32 inputs with a
+    scale each.
     """
     network = network.cpu().eval()
     size, window = network.input_size, network.window

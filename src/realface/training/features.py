@@ -50,8 +50,13 @@ def cached_views(
     return found
 
 
-def faces_of_nobody(network: Network, config: Config) -> tuple[list[Sample], list[np.ndarray]]:
+def faces_of_nobody(trunk: Network | None, config: Config, versions: int) -> tuple[list[Sample], list[np.ndarray]]:
     """More fakes to learn from: what `realface data reconstruct --stylegan` put into `config.pairs`, train split.
+
+    Args:
+        trunk: the frozen one, if any.
+        config: which folder, and how pictures are looked at.
+        versions: of each face, as it is and after random histories.
 
     Returns:
         The faces that belong to no real picture there and, with a frozen trunk, one (N, F) table of their features for
@@ -70,9 +75,9 @@ def faces_of_nobody(network: Network, config: Config) -> tuple[list[Sample], lis
             f"{config.pairs}: of pairs only the network native learns; for others, add faces of nobody with "
             "realface data reconstruct --stylegan"
         )
-    if not config.freeze:
+    if trunk is None:
         return alone, []
-    return alone, cached_views(network, alone, fingerprints(alone), config, range(config.versions))
+    return alone, cached_views(trunk, alone, fingerprints(alone), config, range(versions))
 
 
 def _fill(path: Path, network: Network, samples: Sequence[Sample], config: Config, view: int) -> None:

@@ -2,7 +2,7 @@
 
 import csv
 import logging
-import tempfile
+import signal
 import time
 import warnings
 from pathlib import Path
@@ -23,7 +23,7 @@ from ..errors import ConfigError, DataError
 from ..memory import keep_freed_memory
 from ..networks.base import Network
 from ..progress import bar
-from .checkpoint import SafeCheckpoints
+from .checkpoint import SafeCheckpoints, load_weights
 from .config import Config
 from .features import has_bfloat16
 from .processes import place
@@ -192,20 +192,8 @@ class _Journal(pl.Callback):
         self.progress.console.print(text)
 
 
-def fit_aside(task: Task) -> None:
-    """Train, showing and keeping nothing but the weights in `task`.
-
-    Raises:
-        KeyboardInterrupt: training was interrupted.
-        DataError, ConfigError: as `fit`.
-    """
-    with tempfile.TemporaryDirectory() as run:
-        if not fit(task, Path(run), resume=False, quiet=True):
-            raise KeyboardInterrupt
-
-
-def fit(task: Task, run: Path, *, resume: bool, quiet: bool = False) -> bool:
-    """Train until the epochs are over, validation stops improving, or Ctrl-C; then load the best weights.
+def fit(task: Task, run: Path, *, resume: bool = False, quiet: bool = False) -> None:
+    """Train until the epochs are over or validation stops improving; then load the best weights.
 
     The best are those with the lowest validation loss, or without patience the last: the loss rises as a network grows
     too sure of itself, which calibration mends afterwards, and picks what ranks worse (docs/experiments.md). Where
@@ -213,30 +201,27 @@ def fit(task: Task, run: Path, *, resume: bool, quiet: bool = False) -> bool:
 
     Args:
         task: what to train, changed in place.
-        run: the run folder; gets `metrics.csv` and `checkpoints/{best,last}.safetensors`.
-        resume: go on from `checkpoints/last.safetensors`, if it is there; a run that had come to its end is
-            not trained further.
+        run: the run folder; gets `metrics.csv`, `checkpoints/best.safetensors` and, with patience, `last.safetensors`.
+        resume: go on after the last whole epoch, if there is one; a run that had come to its end is not trained
+            further.
         quiet: show no progress.
 
-    Returns:
-        False if the run was interrupted (the checkpoints hold what it had reached), True otherwise.
-
     Raises:
+        KeyboardInterrupt: training was interrupted; the checkpoints hold what it had reached.
         DataError: the pictures of a whole class cannot be read.
         ConfigError: training diverged.
     """
     keep_freed_memory()
     config, folder = task.config, run / "checkpoints"
-    last, best_path = folder / "last.safetensors", folder / "best.safetensors"
-    measure, mode = ("valid_loss", "min") if config.patience else ("epoch", "max")
-    best = ModelCheckpoint(folder, "best", monitor=measure, mode=mode, enable_version_counter=False)
-    newest = ModelCheckpoint(folder, "last", monitor=None, enable_version_counter=False, every_n_epochs=1)
     journal = _Journal(run / "metrics.csv")
     journal.progress.console.quiet = quiet
     rank, processes, nodes = place()
-    callbacks: list[pl.Callback] = [best, newest] if rank else [journal, best, newest]
-    if config.patience:
-        callbacks.append(EarlyStopping("valid_loss", patience=config.patience))
+    callbacks: list[pl.Callback] = [] if rank else [journal]
+    if config.patience:  # before the last, which then knows how good the best is
+        best = ModelCheckpoint(folder, "best", monitor="valid_loss", enable_version_counter=False)
+        callbacks += [EarlyStopping("valid_loss", patience=config.patience), best]
+    last = folder / ("last.safetensors" if config.patience else "best.safetensors")
+    callbacks.append(ModelCheckpoint(folder, last.stem, enable_version_counter=False))
     for chatty in ("pytorch_lightning", "lightning_fabric"):
         logging.getLogger(chatty).setLevel(logging.ERROR)
     pl.seed_everything(config.seed, workers=True, verbose=False)
@@ -257,23 +242,18 @@ def fit(task: Task, run: Path, *, resume: bool, quiet: bool = False) -> bool:
     )
     finished = folder / "finished"
     if not (resume and finished.exists()):
+        on_ctrl_c = signal.getsignal(signal.SIGINT)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Lightning's advice on workers and folders
             task.train()  # Lightning leaves it as it is, and whoever computed features has set it to eval
             try:
                 trainer.fit(task, ckpt_path=last if resume and last.exists() else None, weights_only=False)
-            except (KeyboardInterrupt, SystemExit):
-                return False
+            except (KeyboardInterrupt, SystemExit):  # of the first, Lightning makes the second, deaf to more of them
+                signal.signal(signal.SIGINT, on_ctrl_c)
+                raise KeyboardInterrupt from None
             finally:
                 journal.progress.stop()
-        if trainer.interrupted:
-            return False
-    if rank:
-        return True
-    finished.touch()
-    state = SafeCheckpoints().load_checkpoint(best_path)["state_dict"]
-    missing = task.load_state_dict(state, strict=task.strict_loading).missing_keys
-    if any(".head." in name for name in missing):
-        raise DataError(f"{best_path} is a checkpoint of another network")
-    task.network.cpu().eval()
-    return True
+    if not rank:
+        finished.touch()
+        load_weights(task.network, run)
+        task.network.cpu().eval()

@@ -109,12 +109,14 @@ def fuse(data: Path, whole_run: Path, native_run: Path, out: Path) -> Path:
             training pictures in all versions of `whole_run`, for a smaller network to learn from.
 
     Raises:
-        DataError: a folder holds no such run, or `out` holds something already or cannot be made.
+        DataError: a folder holds no such run, `whole_run` has no frozen trunk, or `out` holds something already or
+            cannot be made.
     """
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise DataError(f"{out} holds something already; choose another --out")
     config, network = load_views(whole_run, native_run)
     splits = read_splits(data)
+    known = known_to(native_run, splits["train"])
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -122,7 +124,7 @@ def fuse(data: Path, whole_run: Path, native_run: Path, out: Path) -> Path:
     features = held_out.read(splits, network.whole, config, VERSIONS)
     heads = held_out.folds(features, FOLDS, network.whole, replace(config, views=VERSIONS))
     views = both_views(features, heads, network, config)
-    weight, bias = fit_fusion(views["valid"], known_to(native_run, splits["train"]))
+    weight, bias = fit_fusion(views["valid"], known)
     with torch.no_grad():
         network.fusion.weight.copy_(torch.from_numpy(weight)[None])
         network.fusion.bias.fill_(bias)
@@ -140,8 +142,14 @@ def fuse(data: Path, whole_run: Path, native_run: Path, out: Path) -> Path:
 
 
 def load_views(whole_run: Path, native_run: Path) -> tuple[Config, TwoViews]:
-    """The configuration of the whole-face view, and both views with their trained weights and no fusion yet."""
+    """The configuration of the whole-face view, and both views with their trained weights and no fusion yet.
+
+    Raises:
+        DataError: a folder holds no such run, or the trunk of the whole-face view was trained too.
+    """
     config, whole = _load(whole_run, "clip-b16")
+    if not config.freeze:  # what it is worth on sources it has not seen could not be told
+        raise DataError(f"the trunk of {whole_run} has learned from all sources; train it anew with freeze=true")
     _, native = _load(native_run, "native")
     assert isinstance(whole, ClipB16)
     assert isinstance(native, NativeView)

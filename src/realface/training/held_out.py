@@ -5,8 +5,9 @@ the network is trained without the sources of each fold, as `realface train` wou
 """
 
 import copy
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,10 +21,11 @@ from ..errors import ConfigError, DataError
 from ..networks import set_dropout
 from ..networks.base import Network
 from .config import Config
-from .features import cached_views
-from .fit import Task, fit_aside
+from .features import cached_views, faces_of_nobody
+from .fit import Task
+from .fit import fit as fit_task
 from .pictures import Pictures, batches
-from .sources import Source, weights, with_faces_of_nobody
+from .sources import Source, joined, weights
 from .train import new_network, of_sources
 
 HISTORY_SEED = 2_000_003  # of the random histories of pictures left out; the same for all settings
@@ -36,16 +38,18 @@ class Rows:
     """Pictures and, with a frozen trunk, one (N, F) table of float features for each view of them.
 
     A row of NaN stands for a picture in which no face was found. What `read` gives has the fingerprints too, `lines`.
+    `nobody` is what `faces_of_nobody` gave to learn from beside them, whatever is left out; None: not looked for yet.
     """
 
     samples: list[Sample]
     views: list[np.ndarray]
     lines: list[str] = field(default_factory=list)
+    nobody: "Rows | None" = None
 
     def where(self, keep: np.ndarray) -> "Rows":
         """Those of the pictures for which `keep`, (N,) bool, says so."""
         chosen = np.flatnonzero(keep)
-        return Rows([self.samples[i] for i in chosen], [view[chosen] for view in self.views])
+        return Rows([self.samples[i] for i in chosen], [view[chosen] for view in self.views], nobody=self.nobody)
 
     def of(self, sources: list[str]) -> "Rows":
         """Those of the pictures that are of some sources."""
@@ -54,6 +58,10 @@ class Rows:
     def without(self, sources: list[str]) -> "Rows":
         """Those of the pictures that are of other sources."""
         return self.where(~np.isin(self.sources, sources))
+
+    def seen(self, views: slice) -> "Rows":
+        """The same pictures in some of their views."""
+        return replace(self, views=self.views[views], nobody=self.nobody and self.nobody.seen(views))
 
     @property
     def labels(self) -> np.ndarray:
@@ -82,6 +90,11 @@ def read(
         views = [] if trunk is None else cached_views(trunk, samples, lines, config, range(count))
         found[name] = Rows(samples, views, lines)
     return found
+
+
+def nobody(network: Network | None, config: Config) -> Rows:
+    """The faces of nobody that a network learns from too. All are read for that: once for all folds is enough."""
+    return Rows(*faces_of_nobody(network if config.freeze else None, config, config.versions))
 
 
 def scores(network: Network, view: np.ndarray) -> np.ndarray:
@@ -120,9 +133,9 @@ def folds(splits: dict[str, Rows], count: int, network: Network, config: Config)
     """
     dealt = groups(splits["train"], count)
     _check_both_classes({name: rows.samples for name, rows in splits.items()}, dealt)
+    train, valid = replace(splits["train"], nobody=nobody(network, config)), splits["valid"]
     for left_out in dealt:
-        train, valid = (splits[name].without(left_out) for name in ("train", "valid"))
-        yield left_out, fit(network, train, valid, config)
+        yield left_out, fit(network, train.without(left_out), valid.without(left_out), config)
 
 
 class Unseen:
@@ -146,6 +159,7 @@ class Unseen:
         self.trunk = new_network(config) if config.freeze else None
         self.versions = 2 if config.degradations else 1
         self.splits = read(splits, self.trunk, config, self.versions)
+        self.splits["train"].nobody = nobody(self.trunk, config)
         self.sha256 = content_hash(line for rows in self.splits.values() for line in rows.lines)
 
     def auc(self, config: Config, fold: int) -> float:
@@ -241,13 +255,13 @@ def _check_both_classes(splits: Mapping[str, list[Sample]], dealt: list[list[str
 
 
 def _trained(network: Network, train: Rows, valid: Rows, config: Config) -> Task:
-    task = Task(
-        network,
-        config,
-        with_faces_of_nobody(network, config, train.samples, train.views[: config.versions] or None),
-        Source(valid.samples, config.balance, network.input_size, valid.views[-1:] or None),
-    )
-    fit_aside(task)
+    learned = slice(config.versions)
+    more = (train.nobody or nobody(network, config)).seen(learned)
+    parts = joined(train.samples, train.views[learned], more.samples, more.views), (valid.samples, valid.views[-1:])
+    sources = [Source(samples, config.balance, network.input_size, views or None) for samples, views in parts]
+    task = Task(network, config, *sources)
+    with tempfile.TemporaryDirectory() as run:
+        fit_task(task, Path(run), quiet=True)
     return task
 
 

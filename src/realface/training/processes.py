@@ -33,19 +33,20 @@ def place() -> tuple[int, int, int]:
     return int(os.environ["RANK"]), int(os.environ["LOCAL_WORLD_SIZE"]), int(os.environ["GROUP_WORLD_SIZE"])
 
 
-def launch(function: Callable[[], T], processes: int, nodes: int = 1, rendezvous: str = "") -> T | None:
+def launch(function: Callable[[], T], processes: int, nodes: int = 1, rendezvous: str = "") -> T:
     """Call a function in several processes at once; if one of them ends with an error, all are ended.
 
     Args:
-        function: that of a module, or a `partial` of one; None if it was interrupted.
+        function: that of a module, or a `partial` of one.
         processes: how many on this machine; 1 of 1 is this one.
         nodes: how many machines call `launch` alike.
         rendezvous: `host:port` of one of them, where they meet.
 
     Returns:
-        What it returned in the first process of this machine; None if it was interrupted.
+        What it returned in the first process of this machine.
 
     Raises:
+        KeyboardInterrupt: it was interrupted.
         RealfaceError: a process raised it, or came to another end.
         ConfigError: there are too few graphics cards for the processes, or the machines did not meet.
     """
@@ -73,7 +74,7 @@ def launch(function: Callable[[], T], processes: int, nodes: int = 1, rendezvous
         try:
             returned: dict[int, T] = elastic_launch(config, _process)(function)
         except SignalException:
-            return None
+            raise KeyboardInterrupt from None
         except RendezvousError as error:
             raise ConfigError(f"the machines did not meet at {rendezvous or 'localhost'}: {error}") from None
         except ChildFailedError as error:
@@ -93,14 +94,14 @@ def _process(function: Callable[[], T]) -> T:
     store = torch.distributed.TCPStore(*address) if nodes > 1 else None
     try:
         made = function()
+    except KeyboardInterrupt:  # all of them are: none is to wait for what the others made
+        sys.exit(130)
     except RuntimeError:  # perhaps only of another's end, from which it was cut off: that is to be seen first
         time.sleep(SEEN)
         raise
     finally:
         if store and not rank:
             store.set("over", "")
-    if made is None:  # interrupted, as all of them are: none is to wait for what the others made
-        sys.exit(130)
     if store and rank:  # were this the machine they met at, its end would be that of the first process, at work yet
         store.wait(["over"], timedelta(days=1))
     return made

@@ -11,9 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from ..data import Sample
 from ..errors import DataError
-from ..networks.base import Network
 from .config import Config
-from .features import faces_of_nobody
 from .pictures import Pictures, batches
 
 
@@ -78,14 +76,13 @@ class Source:
         return batches(pictures, config.batch_size, config.workers)
 
 
-def with_faces_of_nobody(
-    network: Network, config: Config, samples: Sequence[Sample], views: Sequence[np.ndarray] | None
-) -> Source:
-    """What a whole face is learned from: pictures, with their tables if the trunk is frozen, and `faces_of_nobody`."""
-    more, tables = faces_of_nobody(network, config)
-    if more and views is not None:
-        views = [np.concatenate(both) for both in zip(views, tables, strict=True)]
-    return Source([*samples, *more], config.balance, network.input_size, views)
+def joined(
+    samples: list[Sample], views: list[np.ndarray], more: list[Sample], tables: list[np.ndarray]
+) -> tuple[list[Sample], list[np.ndarray]]:
+    """Pictures and more of them, and with a frozen trunk one (N, F) table of features for each version of all."""
+    if not more:
+        return samples, views
+    return [*samples, *more], [np.concatenate(both) for both in zip(views, tables, strict=True)]
 
 
 class _Features(Dataset[tuple[np.ndarray, int]]):

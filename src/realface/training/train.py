@@ -15,11 +15,11 @@ from ..networks.base import Network
 from ..paths import write_whole
 from .checkpoint import load_weights
 from .config import Config, make_config, read_toml, to_toml
-from .features import cached_views
+from .features import cached_views, faces_of_nobody
 from .finish import finish
 from .fit import Task, fit
 from .processes import place
-from .sources import Source, with_faces_of_nobody
+from .sources import Source, joined
 from .taught import Taught
 from .twins import Twins
 
@@ -29,7 +29,7 @@ PICTURES = Path("checkpoints", "data.sha256")
 """In a run folder, the hash of the pictures it learns from and is judged by."""
 
 
-def train(data: Path, config: Config, run: Path, *, resume: bool = False, detector: bool = True) -> Path | None:
+def train(data: Path, config: Config, run: Path, *, resume: bool = False, detector: bool = True) -> Path:
     """Train, calibrate and export a detector; each process of `processes.launch` takes part, the first one writes.
 
     The run folder gets config.toml, metrics.csv, curves.png, checkpoints/, detector.onnx and, of the test split,
@@ -43,9 +43,10 @@ def train(data: Path, config: Config, run: Path, *, resume: bool = False, detect
         detector: calibrate, measure and export; else the run ends with its checkpoints and curves, as `fuse` needs it.
 
     Returns:
-        The path of detector.onnx, or, without one, `run`; None if training was interrupted (`resume` goes on with it).
+        The path of detector.onnx, or, without one, `run`.
 
     Raises:
+        KeyboardInterrupt: training was interrupted; `resume` goes on with it.
         DataError: the data cannot be trained on, or `run` holds another run, or a run of other pictures.
         ConfigError: `run` holds a run with other settings.
         WeightsError: the network's published weights were not fetched.
@@ -88,8 +89,7 @@ def train(data: Path, config: Config, run: Path, *, resume: bool = False, detect
         write_whole(stored, to_toml(config).encode())
         pictures.parent.mkdir(exist_ok=True)
         write_whole(pictures, learned.encode())
-    if not fit(task, run, resume=resume):
-        return None
+    fit(task, run, resume=resume)
     if first:
         curves_plot(run / "metrics.csv", run / "curves.png")
     if not detector:
@@ -119,9 +119,10 @@ def of_sources(splits: dict[str, list[Sample]], config: Config) -> dict[str, lis
     Raises:
         DataError: one of those is not in the train split.
     """
-    some = sources_of(config)
-    if unknown := some - {sample.source for sample in splits["train"]}:
-        raise DataError(f"there is no source {min(unknown)!r} in the train split")
+    some, known = sources_of(config), {sample.source for sample in splits["train"]}
+    if unknown := some - known:
+        names = ", ".join(sorted(known - {""})) or "none that has a name"
+        raise DataError(f"there is no source {min(unknown)!r} in the train split; there are: {names}")
     return {name: [s for s in samples if not some or s.source in some] for name, samples in splits.items()}
 
 
@@ -140,7 +141,8 @@ def _source(
         if config.pairs:
             raise ConfigError("the teacher has not judged the faces in pairs: learn from one of both")
         return Taught(samples, of_samples, config, network.input_size)
-    tables = cached_views(network, samples, of_samples, config, views) if config.freeze else None
+    trunk = network if config.freeze else None
+    tables = [] if trunk is None else cached_views(trunk, samples, of_samples, config, views)
     if split == "train":
-        return with_faces_of_nobody(network, config, samples, tables)
-    return Source(samples, config.balance, network.input_size, tables)
+        samples, tables = joined(samples, tables, *faces_of_nobody(trunk, config, config.versions))
+    return Source(samples, config.balance, network.input_size, tables or None)

@@ -6,6 +6,7 @@ those by heart. Optuna proposes the settings; the study is in a database, so tha
 
 import math
 import warnings
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,7 @@ def tune(
     storage: str | None = None,
     study_name: str | None = None,
     resume: bool = False,
-) -> Tuned | None:
+) -> Tuned:
     """Search, and write best.toml, trials.csv and plots to `out`.
 
     Args:
@@ -56,9 +57,10 @@ def tune(
         resume: go on with the study; in a `storage`, join it or begin it, whichever machine comes first.
 
     Returns:
-        The best trial; None if the search was interrupted (`resume` goes on with it).
+        The best trial.
 
     Raises:
+        KeyboardInterrupt: the search was interrupted; what it found is written, and `resume` goes on with it.
         DataError: the data has too few sources, or the study is there already, or not there to be resumed.
         ConfigError: the storage cannot be opened, the study is of other settings or data, or every training diverged.
         WeightsError: the network's published weights were not fetched.
@@ -83,14 +85,18 @@ def tune(
         settings = {key: value for key, value in asdict(shorter).items() if key != "workers"}
         _claim(study, {**settings, "folds": folds, "data": search.unseen.sha256})
         study.enqueue_trial(search.defaults, skip_if_exists=True)
-        finished = _run(study, search, trials)
+        try:
+            _run(study, search, trials)
+        except KeyboardInterrupt:
+            write_results(study, config, search.defaults, out)
+            raise
         tuned = write_results(study, config, search.defaults, out)
     finally:
         database.remove_session()
         database.engine.dispose()
-    if finished and tuned is None:
+    if tuned is None:
         raise ConfigError("training diverged with all settings that were tried; set a lower learning_rate")
-    return tuned if finished else None
+    return tuned
 
 
 def space(config: Config) -> Space:
@@ -206,21 +212,16 @@ def _suggest(trial: optuna.Trial, name: str, where: FloatDistribution | Categori
     return trial.suggest_categorical(name, where.choices)
 
 
-def _run(study: optuna.Study, search: _Search, trials: int) -> bool:
-    """Trials until so many are finished; False if Ctrl-C came first."""
+def _run(study: optuna.Study, search: _Search, trials: int) -> None:
+    """Trials until so many are finished."""
     with bar() as progress:
         task = progress.add_task("tuning", total=trials)
-        try:
-            while True:
-                done = study.get_trials(deepcopy=False, states=FINISHED)
-                values = [trial.value for trial in done if trial.value and trial.state == TrialState.COMPLETE]
-                best = f", best AUC {max(values):.4f}" if values else ""
-                progress.update(task, completed=len(done), description=f"tuning{best}")
-                if len(done) >= trials:
-                    return True
-                try:
-                    study.optimize(search, n_trials=1)
-                except UpdateFinishedTrialError:  # this machine slept, and another has taken the trial for dead
-                    continue
-        except KeyboardInterrupt:
-            return False
+        while True:
+            done = study.get_trials(deepcopy=False, states=FINISHED)
+            values = [trial.value for trial in done if trial.value and trial.state == TrialState.COMPLETE]
+            best = f", best AUC {max(values):.4f}" if values else ""
+            progress.update(task, completed=len(done), description=f"tuning{best}")
+            if len(done) >= trials:
+                return
+            with suppress(UpdateFinishedTrialError):  # this machine slept, and another has taken the trial for dead
+                study.optimize(search, n_trials=1)
