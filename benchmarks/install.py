@@ -51,7 +51,7 @@ def main() -> None:
         theirs = [keras, worker, "load", str(folder / "model.keras")]
         for command in (check, plain, theirs):  # so that none pays for files that nobody had read yet
             seconds(command)
-        rounds = [(seconds(check), seconds(plain), seconds(theirs)) for _ in range(5)]
+        rounds = [(seconds(check), seconds(plain), seconds(theirs)) for _ in range(15)]
         result = {
             "command": "python benchmarks/install.py",
             **origin(),

@@ -204,9 +204,12 @@ class TestReconstruct:
         assert reconstruct.reconstruct(data, weights, tmp_path / "pairs") == 1
         assert "a.png (this is a pipe or a device" in caplog.text
 
-    def test_another_folder_is_not_written_to(self, data: Path, weights: Path) -> None:
+    def test_another_folder_is_not_written_to(self, data: Path, weights: Path, tmp_path: Path) -> None:
+        other = tmp_path / "other"
+        other.mkdir()
+        (other / "a.png").touch()
         with pytest.raises(DataError, match=r"holds something else \(a\.png\)"):
-            reconstruct.reconstruct(data, weights, data)
+            reconstruct.reconstruct(data, weights, other)
 
     def test_the_manifest_that_is_read_stays(self, data: Path, weights: Path) -> None:
         (data / "pictures").mkdir()
