@@ -146,6 +146,17 @@ def test_parts_outlive_what_is_no_result_of_theirs(out: Path, undisturbed: pa.Ta
     assert parquet.read_table(out).equals(undisturbed)
 
 
+@pytest.mark.parametrize("text", [b"", b"\xff", b"[1]", b"7"])
+def test_a_damaged_record_is_told_and_no_part_lost(out: Path, text: bytes) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        go_on(out, until=12)
+    kept = sorted(folder_of(out).iterdir())
+    (folder_of(out) / "scan.json").write_bytes(text)
+    with pytest.raises(ScanError, match=r"the record of .* is damaged"):
+        go_on(out)
+    assert sorted(folder_of(out).iterdir()) == kept
+
+
 def test_a_refusal_leaves_no_folder_behind(out: Path) -> None:
     out.write_text("a note")
     with pytest.raises(ScanError, match="not the result of a scan"):

@@ -197,7 +197,11 @@ class Parts:
                 stored.append((parquet.read_schema(self.out).metadata or {}).get(KEY, b"{}"))
             except (OSError, pa.ArrowException):
                 raise ScanError(f"{self.out} is not the result of a scan; name another --out or move it away") from None
-        for before in map(json.loads, stored):
+        for text in stored:
+            try:
+                before = dict(json.loads(text))
+            except (ValueError, TypeError):
+                raise ScanError(f"the record of {self.out} is damaged; begin again with another --out") from None
             wrong = [f"{key} was {before.get(key)}, is {now}" for key, now in record.items() if now != before.get(key)]
             if wrong:
                 raise ScanError(f"{self.out} is of another scan, name another --out: {'; '.join(wrong)}")
