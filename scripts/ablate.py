@@ -270,7 +270,6 @@ def main() -> None:
     options = parser.parse_args()
     config, network = load_views(options.whole, options.native)
     rows = held_out.read(read_splits(options.data), network.whole, config)
-    rows["train"].nobody = held_out.nobody(network.whole, config)
     native = {
         name: [native_view(network.native, of_split.samples, of_split.lines, config, version) for version in (0, 1)]
         for name, of_split in rows.items()

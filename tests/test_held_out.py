@@ -105,24 +105,18 @@ class TestHeldOut:
         assert (held_out.scores(beside, odd[0]) > 0).mean() > 0.9
         assert ((held_out.scores(beside, four["valid"].views[0]) > 0) == four["valid"].labels).mean() > 0.9
 
-    def test_faces_of_nobody_are_looked_for_once(
+    def test_faces_of_nobody_are_read_beside_the_pictures_to_learn_from(
         self, four: dict[str, Rows], network: Network, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        nobody, asked, given = rows("n", [1], *np.ones((3, 1, 5))), [], []
-
-        def look(trunk: Network, config: Config, versions: int) -> tuple[list[Sample], list[np.ndarray]]:
-            asked.append(versions)
-            return nobody.samples, nobody.views
-
-        def fit(_: Network, train: Rows, valid: Rows, config: Config) -> Network:
-            given.append(train.seen(slice(1, 3)).nobody)
-            return network
-
-        monkeypatch.setattr(held_out, "faces_of_nobody", look)
-        monkeypatch.setattr(held_out, "fit", fit)
-        assert len(list(held_out.folds(four, 4, network, CONFIG))) == len(given) == 4
-        assert asked == [3]
-        assert all(of_fold.samples == nobody.samples and len(of_fold.views) == 2 for of_fold in given)
+        nobody = rows("n", [1], *np.ones((3, 1, 5)))
+        monkeypatch.setattr(held_out, "fingerprints", lambda samples: ["x"] * len(samples))
+        monkeypatch.setattr(held_out, "cached_views", lambda _, samples, *__: four["train"].views)
+        monkeypatch.setattr(held_out, "faces_of_nobody", lambda *_: (nobody.samples, nobody.views))
+        read = held_out.read({name: of_split.samples for name, of_split in four.items()}, network, CONFIG)
+        kept = read["train"].without(["a"]).seen(slice(1, 3)).nobody
+        assert kept is not None
+        assert (kept.samples, len(kept.views)) == (nobody.samples, 2)
+        assert read["valid"].nobody is None
 
     @pytest.mark.parametrize(("sources", "labels"), [("aaaa", [0, 1, 0, 1]), ("aabb", [0, 0, 1, 1])])
     @pytest.mark.parametrize("split", ["train", "valid"])

@@ -37,8 +37,8 @@ Head = tuple[list[str], Network]  # sources left out, and a network whose head h
 class Rows:
     """Pictures and, with a frozen trunk, one (N, F) table of float features for each view of them.
 
-    A row of NaN stands for a picture in which no face was found. What `read` gives has the fingerprints too, `lines`.
-    `nobody` is what `faces_of_nobody` gave to learn from beside them, whatever is left out; None: not looked for yet.
+    A row of NaN stands for a picture in which no face was found. What `read` gives has the fingerprints too, `lines`,
+    and to learn from, `nobody`: what `faces_of_nobody` gives, whatever is left out.
     """
 
     samples: list[Sample]
@@ -84,17 +84,14 @@ def read(
         versions: of each picture, as it is and after random histories; of the train split at least all it learns from.
     """
     found = {}
+    learned = max(config.versions, versions)
     for name in ("train", "valid"):
         samples, lines = splits[name], fingerprints(splits[name])
-        count = max(config.versions, versions) if name == "train" else versions
+        count = learned if name == "train" else versions
         views = [] if trunk is None else cached_views(trunk, samples, lines, config, range(count))
         found[name] = Rows(samples, views, lines)
+    found["train"].nobody = Rows(*faces_of_nobody(trunk, config, learned))
     return found
-
-
-def nobody(network: Network | None, config: Config) -> Rows:
-    """The faces of nobody that a network learns from too. All are read for that: once for all folds is enough."""
-    return Rows(*faces_of_nobody(network if config.freeze else None, config, config.versions))
 
 
 def scores(network: Network, view: np.ndarray) -> np.ndarray:
@@ -133,9 +130,9 @@ def folds(splits: dict[str, Rows], count: int, network: Network, config: Config)
     """
     dealt = groups(splits["train"], count)
     _check_both_classes({name: rows.samples for name, rows in splits.items()}, dealt)
-    train, valid = replace(splits["train"], nobody=nobody(network, config)), splits["valid"]
     for left_out in dealt:
-        yield left_out, fit(network, train.without(left_out), valid.without(left_out), config)
+        train, valid = (splits[name].without(left_out) for name in ("train", "valid"))
+        yield left_out, fit(network, train, valid, config)
 
 
 class Unseen:
@@ -159,7 +156,6 @@ class Unseen:
         self.trunk = new_network(config) if config.freeze else None
         self.versions = 2 if config.degradations else 1
         self.splits = read(splits, self.trunk, config, self.versions)
-        self.splits["train"].nobody = nobody(self.trunk, config)
         self.sha256 = content_hash(line for rows in self.splits.values() for line in rows.lines)
 
     def auc(self, config: Config, fold: int) -> float:
@@ -256,8 +252,11 @@ def _check_both_classes(splits: Mapping[str, list[Sample]], dealt: list[list[str
 
 def _trained(network: Network, train: Rows, valid: Rows, config: Config) -> Task:
     learned = slice(config.versions)
-    more = (train.nobody or nobody(network, config)).seen(learned)
-    parts = joined(train.samples, train.views[learned], more.samples, more.views), (valid.samples, valid.views[-1:])
+    more = train.nobody or Rows([], [])
+    parts = (
+        joined(train.samples, train.views[learned], more.samples, more.views[learned]),
+        (valid.samples, valid.views[-1:]),
+    )
     sources = [Source(samples, config.balance, network.input_size, views or None) for samples, views in parts]
     task = Task(network, config, *sources)
     with tempfile.TemporaryDirectory() as run:
