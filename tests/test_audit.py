@@ -190,6 +190,9 @@ class TestCommand:
         status, _, err = run("data", "audit", data.root, "--out", tmp_path)
         assert (status, "is a folder; name a file in it" in err) == (2, True)
         (data.root / "a.png").write_bytes(b"nothing")
+        status, _, err = run("data", "audit", data.root, "--out", tmp_path / "x", "--fix", tmp_path / "y" / ".." / "x")
+        assert status == 2
+        assert "name two files" in err
         status, _, err = run("data", "audit", data.root, "--fix", data.root / "manifest.csv")
         assert (status, "give the new file another name" in err) == (2, True)
         before = (data.root / "manifest.csv").read_bytes()

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from ..errors import DataError
 from ..paths import write_asked
 from .options import TABLES, need_folder, need_form, need_training
 
@@ -63,6 +64,8 @@ def audit(
         check_target(data, path)
     need_form(out, "JSON", ".csv", ".parquet")
     need_form(fix, "a CSV file", ".json", ".parquet")
+    if out and fix and out.resolve() == fix.resolve():
+        raise DataError(f"{out} cannot be both what is found and the manifest; name two files")
     found = run_audit(data)
     print(summary(found))
     if out:

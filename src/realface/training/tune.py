@@ -87,10 +87,8 @@ def tune(
         study.enqueue_trial(search.defaults, skip_if_exists=True)
         try:
             _run(study, search, trials)
-        except KeyboardInterrupt:
-            write_results(study, config, search.defaults, out)
-            raise
-        tuned = write_results(study, config, search.defaults, out)
+        finally:  # after Ctrl-C too
+            tuned = write_results(study, config, search.defaults, out)
     finally:
         database.remove_session()
         database.engine.dispose()
