@@ -187,10 +187,13 @@ class TestCommand:
         data.add("a.png", encoded(cloud(0)))
         status, _, err = run("data", "audit", data.done(), "--out", tmp_path / "no" / "audit.json")
         assert (status, "there is no folder" in err) == (2, True)
+        (tmp_path / "a").symlink_to(tmp_path / "a")
+        status, _, err = run("data", "audit", data.root, "--out", tmp_path / "a" / "audit.json")
+        assert (status, "there is no folder" in err) == (2, True)
         status, _, err = run("data", "audit", data.root, "--out", tmp_path)
         assert (status, "is a folder; name a file in it" in err) == (2, True)
         (data.root / "a.png").write_bytes(b"nothing")
-        status, _, err = run("data", "audit", data.root, "--out", tmp_path / "x", "--fix", tmp_path / "y" / ".." / "x")
+        status, _, err = run("data", "audit", data.root, "--out", tmp_path / "x", "--fix", tmp_path / "x")
         assert status == 2
         assert "name two files" in err
         status, _, err = run("data", "audit", data.root, "--fix", data.root / "manifest.csv")

@@ -169,7 +169,7 @@ def check_target(path: Path) -> None:
     Raises:
         DataError: it is not named .html (it could be a picture, by mistake), or its folder cannot be written to.
     """
-    folder = path.resolve().parent
+    folder = path.absolute().parent
     if path.suffix.lower() not in (".html", ".htm"):
         raise DataError(f"a report is a web page; give it a name such as {path.stem or 'case'}.html")
     if path.is_dir() or not os.access(folder, os.W_OK | os.X_OK):

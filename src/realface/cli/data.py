@@ -1,6 +1,7 @@
 """The command line: `realface data`, thin as the rest."""
 
 import json
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -64,7 +65,7 @@ def audit(
         check_target(data, path)
     need_form(out, "JSON", ".csv", ".parquet")
     need_form(fix, "a CSV file", ".json", ".parquet")
-    if out and fix and out.resolve() == fix.resolve():
+    if out and fix and os.path.realpath(out) == os.path.realpath(fix):
         raise DataError(f"{out} cannot be both what is found and the manifest; name two files")
     found = run_audit(data)
     print(summary(found))

@@ -48,5 +48,5 @@ def need_folder(out: Path | None) -> None:
     """DataError where a file is to be written to a folder that is not there, or is a folder itself."""
     if out and out.is_dir():
         raise DataError(f"{out} is a folder; name a file in it")
-    if out and not out.resolve().parent.is_dir():
-        raise DataError(f"there is no folder {out.resolve().parent} to write {out.name} to")
+    if out and not out.absolute().parent.is_dir():
+        raise DataError(f"there is no folder {out.absolute().parent} to write {out.name} to")
