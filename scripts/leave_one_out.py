@@ -93,11 +93,6 @@ def scores_of(
     """How each view and their fusion score pictures, none having seen the sources left out."""
     left_out, trained = head
 
-    def without(of_split: Views) -> Views:
-        return of_split.rows([i for i, sample in enumerate(of_split.samples) if sample.source not in left_out])
-
-    slopes, bias = fit_fusion(without(views["valid"]), known)
-
     def whole(split: str, version: int) -> np.ndarray:
         return held_out.scores(trained, features[split].views[version])
 
@@ -106,6 +101,10 @@ def scores_of(
 
     def fused(split: str, version: int) -> np.ndarray:
         return np.asarray(views[split].inputs(version, whole(split, version)) @ slopes + bias)
+
+    others = [i for i, sample in enumerate(views["valid"].samples) if sample.source not in left_out]
+    scored = [whole("valid", version)[others] for version in range(VERSIONS)]
+    slopes, bias = fit_fusion(replace(views["valid"].rows(others), whole=scored), known)
 
     return {"whole": whole, "native": native, "fused": fused}
 

@@ -18,7 +18,7 @@ def test_the_bundled_file_is_small_and_describes_itself(best: Detector) -> None:
     assert bundled()["best"].stat().st_size <= 60e6
     card = best.card
     assert card.network == "two-views"
-    assert (card.preprocessing.crop, card.preprocessing.size, card.preprocessing.window) == ("face", 224, 128)
+    assert (card.preprocessing.crop, card.preprocessing.size, card.preprocessing.window) == ("face", 224, 192)
     assert best.explains
     assert card.thresholds.novel_from is not None
     assert (card.policy.max_bpcer, card.policy.max_apcer, card.policy.split) == (0.01, 0.05, "valid")

@@ -231,14 +231,14 @@ class TestTraining:
         made = train(tmp_path / "data", make_config(data), tmp_path / "run")
         assert made is not None
         detector = Detector.load(made)
-        assert detector.card.preprocessing == Preprocessing(0, "centre-square", window=128)
+        assert detector.card.preprocessing == Preprocessing(0, "centre-square", window=192)
         assert detector.card.metrics["test"]["all"]["auc"] == 1
         (face,) = detector.check(tmp_path / "data" / "test0.m.png", heatmap=True).faces
         assert face.verdict == "fake"
         assert np.array(face.heatmap).shape == (3, 3)
         report = Report(detector)
         report.add(detector.check(tmp_path / "data" / "test0.m.png"))
-        assert "the detector sees it in nine windows of 128 pixels a side" in report.html()
+        assert "the detector sees it in nine windows of 192 pixels a side" in report.html()
 
     def test_without_pairs_there_is_nothing_to_learn_from_here(self, data: dict[str, Any], tmp_path: Path) -> None:
         with pytest.raises(DataError, match="twins"):

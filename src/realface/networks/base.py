@@ -26,6 +26,7 @@ class Network(nn.Module):
         explains: whether `judge` says where in the picture the evidence lies.
         measures_novelty: whether `judge` says how unlike the training pictures a face is.
         pretrained: whether `load_pretrained` has published weights to start from.
+        gains_by_bfloat16: whether bfloat16 arithmetic, where the hardware has it, makes its training faster.
         defaults: training settings that differ from those of `realface.training.config.Config`.
     """
 
@@ -38,6 +39,7 @@ class Network(nn.Module):
     explains: ClassVar[bool] = False
     measures_novelty: ClassVar[bool] = False
     pretrained: ClassVar[bool] = False
+    gains_by_bfloat16: ClassVar[bool] = True
     defaults: ClassVar[dict[str, Any]] = {}
     head: nn.Sequential
     _mean: Tensor

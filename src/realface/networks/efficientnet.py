@@ -61,6 +61,7 @@ class EfficientNetLite0(Network):
     mean = (0.5, 0.5, 0.5)
     std = (0.5, 0.5, 0.5)
     pretrained = True
+    gains_by_bfloat16 = False  # filters of one channel each gain nothing by it
     defaults: ClassVar[dict[str, Any]] = {"epochs": 12, "batch_size": 32, "learning_rate": 5e-4}
 
     def __init__(self) -> None:

@@ -13,11 +13,11 @@ from .efficientnet import EfficientNetLite0
 
 
 class NativeView(EfficientNetLite0):
-    """EfficientNet-Lite0 on windows of 128 native pixels, learned from pairs that differ in the generator's trace."""
+    """EfficientNet-Lite0 on windows of 192 native pixels, learned from pairs that differ in the generator's trace."""
 
-    input_size: ClassVar[int] = 128
+    input_size: ClassVar[int] = 192
     sees_face: ClassVar[bool] = False
-    window: ClassVar[int] = 128
+    window: ClassVar[int] = 192
     explains = True
     defaults: ClassVar[dict[str, Any]] = {"epochs": 12, "batch_size": 64, "learning_rate": 5e-4, "patience": 0}
 

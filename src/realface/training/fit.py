@@ -213,6 +213,7 @@ def fit(task: Task, run: Path, *, resume: bool = False, quiet: bool = False) -> 
     """
     keep_freed_memory()
     config, folder = task.config, run / "checkpoints"
+    in_bfloat16 = has_bfloat16() and task.network.gains_by_bfloat16 and not config.freeze
     journal = _Journal(run / "metrics.csv")
     journal.progress.console.quiet = quiet
     rank, processes, nodes = place()
@@ -230,7 +231,7 @@ def fit(task: Task, run: Path, *, resume: bool = False, quiet: bool = False) -> 
         devices=processes,
         num_nodes=nodes,
         use_distributed_sampler=False,  # every process takes its share itself
-        precision="bf16-mixed" if has_bfloat16() and not config.freeze else "32-true",
+        precision="bf16-mixed" if in_bfloat16 else "32-true",
         max_epochs=config.epochs,
         callbacks=callbacks,
         plugins=[SafeCheckpoints()],

@@ -1,7 +1,7 @@
 """`realface fuse`: a trained whole-face view and a trained native view in, one detector that weighs them out.
 
-How much each view is worth is learned from the valid split as if its sources had never been seen: on sources it knows
-a view is right nearly always, and the fusion would not learn what the other is for.
+How much each view is worth is learned from the valid split as it is scored, and as if its sources had never been seen:
+on sources it knows a view is right nearly always, and the fusion would not learn what the other is for.
 """
 
 import hashlib
@@ -247,17 +247,21 @@ def _native_table(detector: Detector, samples: Sequence[Sample], config: Config,
 def fit_fusion(valid: Views, known: Collection[str] = ()) -> tuple[np.ndarray, float]:
     """Weights (2,) and bias of the fusion: logistic regression, classes and sources weighing the same.
 
-    Users bring faces of other sources, so each face of the valid split counts as a head scores it that has not seen its
-    source. Faces of sources that the native view knows are left out, where others of both classes remain.
+    Users bring faces of sources that were learned from and of others, so each face of the valid split counts twice: as
+    the head scores it, and as one does that has not seen its source. The second time faces of sources that the native
+    view knows are left out, where others of both classes remain.
     """
     fine = ~np.isnan(valid.native[0].each[:, 0])
     new = fine & np.array([sample.source not in known for sample in valid.samples])
-    if len(set(valid.labels[new])) == 2:
-        fine = new
-    samples = [sample for sample, keep in zip(valid.samples, fine, strict=True) if keep]
-    x = np.concatenate([valid.inputs(version, valid.unseen[version])[fine] for version in range(VERSIONS)])
-    labels, weight = np.tile(valid.labels[fine], VERSIONS), np.tile(weights(samples, "source"), VERSIONS)
-    slopes, bias = positive_regression(x, labels, weight)
+    if len(set(valid.labels[new])) < 2:
+        new = fine
+    x, labels, weight = [], [], []
+    for whole, rows in ((valid.whole, fine), (valid.unseen, new)):
+        x += [valid.inputs(version, whole[version])[rows] for version in range(VERSIONS)]
+        labels += [valid.labels[rows]] * VERSIONS
+        of_each = weights([valid.samples[row] for row in np.flatnonzero(rows)], "source")
+        weight += [of_each * fine.sum() / rows.sum()] * VERSIONS  # both times weigh the same
+    slopes, bias = positive_regression(*map(np.concatenate, (x, labels, weight)))
     return slopes.astype(np.float32), bias
 
 
