@@ -34,9 +34,9 @@ def test_dropout_and_input_size_are_set_where_they_are_asked_for() -> None:
     assert [m.p for m in network.modules() if isinstance(m, nn.Dropout)] == [0.4]
     assert build("trace-resnet").input_size == 128
     assert {m.p for m in build("notebook-small").modules() if isinstance(m, nn.Dropout)} == {0.1, 0.2}
-    for name in ("notebook-small", "native"):
-        assert build(name, input_size=128).input_size == 128
-        with pytest.raises(ConfigError, match=f"{name} takes no other input_size than 128"):
+    for name, size in {"notebook-small": 128, "native": 192}.items():
+        assert build(name, input_size=size).input_size == size
+        with pytest.raises(ConfigError, match=f"{name} takes no other input_size than {size}"):
             build(name, input_size=160)
 
 
