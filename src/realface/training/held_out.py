@@ -251,12 +251,9 @@ def _check_both_classes(splits: Mapping[str, list[Sample]], dealt: list[list[str
 
 
 def _trained(network: Network, train: Rows, valid: Rows, config: Config) -> Task:
-    learned = slice(config.versions)
+    train = train.seen(slice(config.versions))
     more = train.nobody or Rows([], [])
-    parts = (
-        joined(train.samples, train.views[learned], more.samples, more.views[learned]),
-        (valid.samples, valid.views[-1:]),
-    )
+    parts = joined(train.samples, train.views, more.samples, more.views), (valid.samples, valid.views[-1:])
     sources = [Source(samples, config.balance, network.input_size, views or None) for samples, views in parts]
     task = Task(network, config, *sources)
     with tempfile.TemporaryDirectory() as run:
