@@ -26,7 +26,7 @@ class Network(nn.Module):
         explains: whether `judge` says where in the picture the evidence lies.
         measures_novelty: whether `judge` says how unlike the training pictures a face is.
         pretrained: whether `load_pretrained` has published weights to start from.
-        gains_by_bfloat16: whether bfloat16 arithmetic, where the hardware has it, makes its training faster.
+        gains_by_bfloat16: whether bfloat16 arithmetic makes its training faster on processors that have it.
         defaults: training settings that differ from those of `realface.training.config.Config`.
     """
 

@@ -213,7 +213,8 @@ def fit(task: Task, run: Path, *, resume: bool = False, quiet: bool = False) -> 
     """
     keep_freed_memory()
     config, folder = task.config, run / "checkpoints"
-    in_bfloat16 = has_bfloat16() and task.network.gains_by_bfloat16 and not config.freeze
+    gains = torch.cuda.is_available() or task.network.gains_by_bfloat16
+    in_bfloat16 = has_bfloat16() and gains and not config.freeze
     journal = _Journal(run / "metrics.csv")
     journal.progress.console.quiet = quiet
     rank, processes, nodes = place()
