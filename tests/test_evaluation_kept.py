@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import brightness_detector, encoded, grey
+from filelock import FileLock
 
 from realface import Detector
 from realface.degrade import AS_IT_IS
@@ -74,6 +75,16 @@ def test_a_killed_run_goes_on_where_it_stopped(data: Path, detector: Detector, m
     assert asked == [11, 7, 0]
     with pytest.raises(DataError, match="holds no evaluation to go on with"):
         evaluate([detector], data, "test", out=data / "none", resume=True)
+
+
+def test_two_do_not_write_one_folder(data: Path, detector: Detector) -> None:
+    out = data / "out"
+    evaluate([detector], data, "test", out=out)
+    left = sorted(path.name for path in out.iterdir())
+    with FileLock(out / "lock"), pytest.raises(DataError, match="another evaluation is writing"):
+        evaluate([detector], data, "test", out=out, resume=True)
+    evaluate([detector], data, "test", out=out, resume=True)
+    assert sorted(path.name for path in out.iterdir()) == left == [rows.FILE]
 
 
 def test_what_has_changed_is_judged_again(data: Path, detector: Detector, monkeypatch: pytest.MonkeyPatch) -> None:

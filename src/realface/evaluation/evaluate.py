@@ -4,12 +4,14 @@ import hashlib
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from filelock import FileLock, Timeout
 
 from ..data import SPLITS, Sample, read_data
 from ..data.crops import program
@@ -81,30 +83,30 @@ def evaluate(
     if len(set(ids)) < len(ids):
         raise DataError("the same detector is named twice; name each once")
     samples = thinned(choose(data, split, sources), every)
-    store = store_in(out, resume) if out else None
-    lines = fingerprints(track(samples, "reading"))
-    pictures = [
-        Picture(str(s.path), text.split()[0], s.label, s.source, (s.generator or s.source) * s.label)
-        for s, text in zip(samples, lines, strict=True)
-    ]
-    known = {(row.detector, row.path): row for row in (kept_rows.read(store) if store else [])}
-    if known.keys() - {(who, picture.path) for who in ids for picture in pictures}:
-        raise DataError(
-            f"{out} holds scores of detectors or pictures that are not asked for now; "
-            "ask for all of them again, or choose another --out"
-        )
-    told: list[list[Row]] = []
-    for judge in judges:
-        cells = list(GRID) if grid and isinstance(judge, Detector) else [AS_IT_IS]
-        of_judge = (known.get((judge.id.sha256, p.path)) for p in pictures)
-        done = [
-            row if row and row.answers(p, judge.id.sha256, cells) else None
-            for row, p in zip(of_judge, pictures, strict=True)
+    with kept_in(out, resume) as store:
+        lines = fingerprints(track(samples, "reading"))
+        pictures = [
+            Picture(str(s.path), text.split()[0], s.label, s.source, (s.generator or s.source) * s.label)
+            for s, text in zip(samples, lines, strict=True)
         ]
-        todo = [p for row, p in zip(done, pictures, strict=True) if row is None]
-        fresh = _judged(judge, todo, cells, f"{judge.id.name} on {split}")
-        new = iter(list(_kept(fresh, store) if store else fresh))
-        told.append([row or next(new) for row in done])
+        known = {(row.detector, row.path): row for row in (kept_rows.read(store) if store else [])}
+        if known.keys() - {(who, picture.path) for who in ids for picture in pictures}:
+            raise DataError(
+                f"{out} holds scores of detectors or pictures that are not asked for now; "
+                "ask for all of them again, or choose another --out"
+            )
+        told: list[list[Row]] = []
+        for judge in judges:
+            cells = list(GRID) if grid and isinstance(judge, Detector) else [AS_IT_IS]
+            of_judge = (known.get((judge.id.sha256, p.path)) for p in pictures)
+            done = [
+                row if row and row.answers(p, judge.id.sha256, cells) else None
+                for row, p in zip(of_judge, pictures, strict=True)
+            ]
+            todo = [p for row, p in zip(done, pictures, strict=True) if row is None]
+            fresh = _judged(judge, todo, cells, f"{judge.id.name} on {split}")
+            new = iter(list(_kept(fresh, store) if store else fresh))
+            told.append([row or next(new) for row in done])
     facts = {"split": split, "sources": sorted(set(sources)), "every": every, "data_sha256": content_hash(lines)}
     return summary([_described(judge, pictures) for judge in judges], told, facts)
 
@@ -142,23 +144,38 @@ def thinned(samples: Sequence[Sample], every: int) -> list[Sample]:
     return [sample for sample in samples if next(numbers[sample.source, sample.label]) % every == 0]
 
 
-def store_in(out: Path, resume: bool) -> Path:
-    """The file of scores in a folder, with the whole rows that it has already, none of a new one.
+@contextmanager
+def kept_in(out: Path | None, resume: bool) -> Iterator[Path | None]:
+    """The file of scores in a folder, this run's alone, with the whole rows it has already, none of a new one.
 
     Raises:
-        DataError: it holds an evaluation and `resume` does not say so, or the reverse; or it cannot be written to.
+        DataError: it holds an evaluation and `resume` does not say so, or the reverse; another run writes it; or it
+            cannot be written to.
     """
-    path = out / kept_rows.FILE
+    if out is None:
+        yield None
+        return
+    path, lock = out / kept_rows.FILE, FileLock(out / "lock")
     if path.exists() and not resume:
         raise DataError(f"{out} holds an evaluation already; add --resume to go on with it, or choose another --out")
     if resume and not path.exists():
         raise DataError(f"{out} holds no evaluation to go on with; leave --resume away to begin one")
     try:
         out.mkdir(parents=True, exist_ok=True)
-        kept_rows.write(path, kept_rows.read(path) if resume else [])  # a line that was cut off goes
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise DataError(f"another evaluation is writing {out}; wait for it, or choose another --out") from None
     except OSError as error:
         raise DataError(f"{out} cannot be written to: {error.strerror}") from None
-    return path
+    try:
+        try:
+            kept_rows.write(path, kept_rows.read(path) if resume else [])  # a line that was cut off goes
+        except OSError as error:
+            raise DataError(f"{out} cannot be written to: {error.strerror}") from None
+        yield path
+    finally:
+        Path(lock.lock_file).unlink(missing_ok=True)
+        lock.release()
 
 
 def summary(described: Sequence[dict[str, Any]], told: list[list[Row]], facts: dict[str, Any]) -> Evaluation:
