@@ -1,5 +1,6 @@
 """Learning from a larger detector: softer targets, for the very versions of the pictures that it has judged."""
 
+import importlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -141,6 +142,21 @@ def test_the_pictures_are_those_the_teacher_has_judged(
         ways.add((version, mirrored))
     assert len(ways) == 6
     assert np.array_equal(seen[0], seen[1]) is (degradations == 0)
+
+
+def test_features_of_other_code_are_not_taken_for_these(
+    samples: list[Sample], config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other blocks of one trunk have as many features, and the weights are the same."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    code = "from test_taught import Raw\nclass Trunk(Raw):\n def features(self, x): return super().features(x){}\n"
+    tables = []
+    for name, change in {"first_blocks": "", "other_blocks": " / 2"}.items():
+        (tmp_path / f"{name}.py").write_text(code.format(change))
+        trunk = importlib.import_module(name).Trunk()
+        tables.append(cached_views(trunk, samples, fingerprints(samples), config, [0])[0])
+    assert np.array_equal(tables[0] / 2, tables[1])
+    assert tables[0].any()
 
 
 @pytest.mark.parametrize("shape", [(2, COUNT + 1), (2, COUNT - 1), (1, COUNT), (2 * COUNT,)])
