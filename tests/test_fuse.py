@@ -343,7 +343,7 @@ class TestFuse:
         monkeypatch.setattr(fuse_module, "_native_table", lambda *_: pytest.fail("this was judged already"))
         again = native_view(network.native, samples, fingerprints(samples), config, 1)
         assert np.array_equal(again.each, got.each, equal_nan=True)
-        monkeypatch.setattr(fuse_module, "program", lambda: "another program")
+        monkeypatch.setattr(fuse_module, "program_of", lambda _: "another program")
         with pytest.raises(pytest.fail.Exception, match="judged already"):
             native_view(network.native, samples, fingerprints(samples), config, 1)
 

@@ -50,9 +50,9 @@ def read_face(path: Path, framing: Framing) -> Candidate:
     return found[0]
 
 
-def program() -> str:
-    """Changes whenever the code or the weights do that find, cut and change faces."""
-    return _version(degrade.__file__, __file__)
+def program(*more: str) -> str:
+    """Changes whenever the code or the weights do that find, cut and change faces, or the code in more files."""
+    return _version(degrade.__file__, __file__, *more)
 
 
 @cache

@@ -161,21 +161,19 @@ def kept_in(out: Path | None, resume: bool) -> Iterator[Path | None]:
     if resume and not path.exists():
         raise DataError(f"{out} holds no evaluation to go on with; leave --resume away to begin one")
     try:
-        out.mkdir(parents=True, exist_ok=True)
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise DataError(f"another evaluation is writing {out}; wait for it, or choose another --out") from None
-    except OSError as error:
-        raise DataError(f"{out} cannot be written to: {error.strerror}") from None
-    try:
         try:
+            out.mkdir(parents=True, exist_ok=True)
+            lock.acquire(timeout=0)
             kept_rows.write(path, kept_rows.read(path) if resume else [])  # a line that was cut off goes
+        except Timeout:  # an OSError, too
+            raise DataError(f"another evaluation is writing {out}; wait for it, or choose another --out") from None
         except OSError as error:
             raise DataError(f"{out} cannot be written to: {error.strerror}") from None
         yield path
     finally:
-        Path(lock.lock_file).unlink(missing_ok=True)
-        lock.release()
+        if lock.is_locked:  # else it is the other run's
+            Path(lock.lock_file).unlink(missing_ok=True)
+            lock.release()
 
 
 def summary(described: Sequence[dict[str, Any]], told: list[list[Row]], facts: dict[str, Any]) -> Evaluation:

@@ -32,8 +32,8 @@ def cached_views(
     """Features of every sample in each of some views, from the cache or computed into it.
 
     View 0 is the pictures as they are; every other view gives each picture one random history of its own. A
-    pass that was interrupted goes on where it stopped. The cache is found again by the trunk's weights and code, by
-    `lines`, the fingerprints of the samples in their order, and by `realface.data.crops.program`.
+    pass that was interrupted goes on where it stopped. The cache is found again by the trunk's weights, by
+    `lines`, the fingerprints of the samples in their order, and by `program_of`.
 
     Returns:
         For each view (len(samples), F) float16, memory-mapped; a row of NaN stands for a picture that could not be read
@@ -116,16 +116,13 @@ def has_bfloat16() -> bool:
     return torch.cuda.is_available() or torch.cpu._is_avx512_bf16_supported()
 
 
-def code_of(network: Network) -> bytes:
-    """The text of the modules that say how a network looks at pictures."""
-    return b"".join(
-        Path(inspect.getfile(kind)).read_bytes() for kind in type(network).__mro__ if issubclass(kind, Network)
-    )
+def program_of(network: Network) -> str:
+    """`program`, which changes with the code of a network too: other blocks may give as many features."""
+    return program(*(inspect.getfile(kind) for kind in type(network).__mro__ if issubclass(kind, Network)))
 
 
 def _key(network: Network, lines: Sequence[str], framing: Framing, strength: float, seed: int) -> str:
-    digest = hashlib.sha256(json.dumps([program(), list(lines), framing, strength, seed]).encode())
-    digest.update(code_of(network))  # other blocks may give as many features
+    digest = hashlib.sha256(json.dumps([program_of(network), list(lines), framing, strength, seed]).encode())
     if network.input_size != type(network).input_size:
         digest.update(str(network.input_size).encode())
     for name, value in network.state_dict().items():

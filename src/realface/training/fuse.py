@@ -20,7 +20,7 @@ from scipy.special import expit
 
 from ..card import Card
 from ..data import Sample
-from ..data.crops import program, read_face
+from ..data.crops import read_face
 from ..data.layouts import content_hash, fingerprints, read_splits
 from ..degrade import random_history
 from ..detector import Detector
@@ -37,7 +37,7 @@ from . import held_out
 from .checkpoint import load_weights
 from .config import Config, make_config, read_toml, to_toml
 from .export import export, preprocessing
-from .features import code_of
+from .features import program_of
 from .finish import finish
 from .sources import weights
 from .taught import of_versions
@@ -199,13 +199,12 @@ def native_view(
 ) -> Native:
     """What the native view says of pictures as they are (view 0) or after their random history, cached on disk.
 
-    It is found again by `lines`, the fingerprints of the samples, the network's weights and code, and
-    `realface.data.crops.program`.
+    It is found again by `lines`, the fingerprints of the samples, the weights, and `program_of`.
     """
     assert len(lines) == len(samples)
     strength = config.degradations if view else 0.0
-    digest = hashlib.sha256(json.dumps([program(), *lines, config.framing, strength, config.seed, view]).encode())
-    digest.update(code_of(network))
+    facts = [program_of(network), *lines, config.framing, strength, config.seed, view]
+    digest = hashlib.sha256(json.dumps(facts).encode())
     for weight in network.state_dict().values():
         digest.update(weight.numpy().tobytes())
     path = cache_dir("windows") / f"{digest.hexdigest()[:24]}.npy"
