@@ -77,5 +77,5 @@ def test_features_of_crops_made_otherwise_are_not_taken_again(monkeypatch: pytes
     network = build("trace-resnet", seed=0)
     before = _key(network, ["x"], "face", 1.0, 0)
     assert _key(network, ["x"], "face", 1.0, 0) == before
-    monkeypatch.setattr(features, "program", lambda: "another program")
+    monkeypatch.setattr(features, "program", lambda *_: "another program")
     assert _key(network, ["x"], "face", 1.0, 0) != before
