@@ -190,6 +190,8 @@ class TestCommand:
         (tmp_path / "a").symlink_to(tmp_path / "a")
         status, _, err = run("data", "audit", data.root, "--out", tmp_path / "a" / "audit.json")
         assert (status, "there is no folder" in err) == (2, True)
+        status, _, err = run("data", "audit", data.root, "--out", tmp_path / ("x" * 300) / "audit.json")
+        assert (status, "there is no folder" in err) == (2, True)
         status, _, err = run("data", "audit", data.root, "--out", tmp_path)
         assert (status, "is a folder; name a file in it" in err) == (2, True)
         (data.root / "a.png").write_bytes(b"nothing")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -143,7 +144,7 @@ def test_a_report_that_cannot_be_written_is_refused_before_anything_is_judged(
 ) -> None:
     photo = pictures / "a.jpg"
     before = photo.read_bytes()
-    for target in (tmp_path / "missing" / "case.html", photo):
+    for target in (tmp_path / "missing" / "case.html", tmp_path / ("x" * 300) / "case.html", photo):
         status, out, err = run("check", pictures, "--report", target, "--detector", detector_file)
         assert (status, out, "Traceback" in err, err.count("\n")) == (2, "", False, 1)
     assert photo.read_bytes() == before
@@ -249,6 +250,21 @@ def test_whoever_has_read_enough_may_go(pictures: Path, detector_file: Path) -> 
             command = [*COMMAND, "check", str(pictures), "--detector", str(detector_file), *form]
             done = subprocess.run(command, stdout=pipe, stderr=subprocess.PIPE)
             assert (done.returncode, done.stderr) == (1, b"")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+@pytest.mark.parametrize(
+    ("streams", "status", "said"),
+    [(">/dev/full", 2, "the disk is full"), (">&-", 1, ""), ("<&- >&- 2>&-", 1, "")],
+)
+def test_streams_that_take_or_give_nothing(
+    pictures: Path, detector_file: Path, streams: str, status: int, said: str
+) -> None:
+    command = shlex.join([*COMMAND, "check", str(pictures / "notes.txt"), "-", "--detector", str(detector_file)])
+    done = subprocess.run(
+        f"{command} {streams}", shell=True, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    assert (done.returncode, said in done.stderr, "defect" in done.stderr) == (status, True, False)
 
 
 @pytest.mark.parametrize(("name", "status"), [("a.jpg", 0), ("notes.txt", 1)])

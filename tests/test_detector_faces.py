@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 import pytest
 from conftest import brightness_detector, encoded, grey
-from onnx import numpy_helper
+from onnx import helper, numpy_helper
 from PIL import Image, ImageFilter
 from skimage.data import astronaut
 
@@ -162,6 +162,26 @@ def altered(name: str, values: np.ndarray) -> Detector:
 def test_scores_that_make_no_sense_are_refused(name: str, values: np.ndarray) -> None:
     with pytest.raises(DetectorError, match=r"make no sense|fails on these"):
         altered(name, values).check(np.asarray(grey(200)), heatmap=True)
+
+
+@pytest.mark.parametrize("rank", [0, 2])
+def test_scores_of_another_rank_than_promised_are_refused(rank: int) -> None:
+    """What ONNX Runtime cannot foresee, since the rank hangs on the picture's own shape."""
+    model = onnx.load_from_string(brightness_detector())
+    model.graph.node[-1].output[0] = "honest"
+    for name, values in {"none": [0], "ranks": [rank], "sides": [1, 1]}.items():
+        model.graph.initializer.append(numpy_helper.from_array(np.array(values), name))
+    for operator, inputs, output in (
+        ("Shape", ["honest"], "count"),
+        ("Mul", ["count", "none"], "nothing"),
+        ("Add", ["ranks", "nothing"], "end"),
+        ("Slice", ["sides", "none", "end"], "shape"),
+        ("Reshape", ["honest", "shape"], "logit"),
+    ):
+        model.graph.node.append(helper.make_node(operator, inputs, [output]))
+    lying = Detector(model.SerializeToString())
+    with pytest.raises(DetectorError, match="make no sense"):
+        lying.check(np.asarray(grey(200)))
 
 
 def test_the_heatmap_is_in_the_log_odds_of_the_verdict() -> None:

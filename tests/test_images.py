@@ -133,6 +133,12 @@ class TestColour:
         got = decode(encoded(Image.fromarray(levels), "TIFF"))[..., 0]
         assert np.array_equal(got, np.nan_to_num(levels).clip(0, 255).round())
 
+    def test_fractions_of_grey_are_levels(self) -> None:
+        """As programs count that compute with pictures: black is 0, white 1."""
+        levels = np.linspace(0, 1, 700 * 1100, dtype=np.float32).reshape(700, 1100)  # more than one strip
+        got = decode(encoded(Image.fromarray(levels), "TIFF"))[..., 0]
+        assert np.array_equal(got, (levels * 255).round())
+
     @pytest.mark.parametrize(("colour", "channels"), [(2, 3), (6, 4), (4, 2)])
     def test_colour_of_16_bits(self, rng: np.random.Generator, colour: int, channels: int) -> None:
         samples = rng.integers(0, 65536, (40, 50, channels))

@@ -44,6 +44,10 @@ class TestFile:
         with pytest.raises(errors.Unreadable, match=message):
             read_bytes(name)
 
+    def test_a_limit_without_end_takes_no_memory(self, tmp_path: Path) -> None:
+        (tmp_path / "a.jpg").write_bytes(b"x" * 3 * 2**20)
+        assert len(read_bytes(tmp_path / "a.jpg", Limits(max_bytes=2**70))) == 3 * 2**20
+
     @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes")
     def test_a_pipe_does_not_hang(self, tmp_path: Path) -> None:
         os.mkfifo(tmp_path / "pipe")

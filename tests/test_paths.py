@@ -35,3 +35,24 @@ def test_an_unreadable_folder_within_a_folder_is_not_lost(tmp_path: Path, monkey
 
     monkeypatch.setattr(os, "scandir", denied)
     assert list(paths.expand([str(tmp_path)])) == [str(tmp_path / "a.png"), str(tmp_path / "locked")]
+
+
+def test_a_glob_enters_no_folder_that_is_a_link(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may lead back: with two such links there would be more names than any disk has files."""
+    for name in ("a.jpg", "d/b.jpg", "d/e/c.jpg", "d/.hidden/h.jpg", "d/e/notes.txt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "d" / "up").symlink_to("..")
+    (tmp_path / "d" / "e" / "top").symlink_to(tmp_path)
+    wanted = [str(tmp_path / name) for name in ("a.jpg", "d/b.jpg", "d/e/c.jpg")]
+    for pattern in ("**/*.jpg", "**/**/*.jpg", "**/[abc].jpg"):
+        assert list(paths.expand([f"{tmp_path}/{pattern}"])) == wanted
+    assert list(paths.expand([f"{tmp_path}/d/**/*.jpg"])) == wanted[1:]
+    assert list(paths.expand([f"{tmp_path}/**/e/*.*"])) == [*wanted[2:], str(tmp_path / "d/e/notes.txt")]
+    monkeypatch.chdir(tmp_path)
+    assert list(paths.expand(["**/*.jpg"])) == ["a.jpg", "d/b.jpg", "d/e/c.jpg"]
+    assert list(paths.expand(["**/nothing-*.jpg"])) == ["**/nothing-*.jpg"]
+
+
+def test_a_name_that_no_file_can_have_is_passed_on() -> None:
+    assert list(paths.expand(["a*\0.jpg"])) == ["a*\0.jpg"]

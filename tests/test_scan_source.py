@@ -247,3 +247,11 @@ def test_urls_that_cannot_be_opened_say_what_to_do(monkeypatch: pytest.MonkeyPat
         paths("s3://bucket/pictures")
     with pytest.raises(MissingExtra, match="Install"):
         paths("gs://bucket/pictures")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes")
+def test_a_pipe_named_by_a_url_does_not_hang(tmp_path: Path) -> None:
+    for name in ("pipe.jpg", "pipe.tar"):
+        os.mkfifo(tmp_path / name)
+        [entry] = entries([f"file://{tmp_path}/{name}"])
+        assert code(entry) == "unreadable"

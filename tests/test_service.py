@@ -21,6 +21,7 @@ from realface.web import service_keys
 from realface.web.service import Settings, make_app
 
 REAL, FAKE = encoded(grey(0), "JPEG"), encoded(grey(255))
+NAMED = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.png"\r\n\r\n'
 
 
 @pytest.fixture(scope="module")
@@ -109,6 +110,7 @@ def test_a_name_is_repeated_and_never_opened(client: Client, name: str) -> None:
         (b"--x\r\n\r\n", "multipart/form-data; boundary=x", (422, "request")),
         (b"--x--\r\n", "multipart/form-data; boundary=x", (422, "request")),
         (b"garbage" * 100, "multipart/form-data; boundary=x", (422, "request")),
+        (NAMED + b"--x--\r\n", "multipart/form-data; boundary=x; charset=undefined", (422, "request")),
     ],
 )
 def test_what_is_no_picture_is_refused(client: Client, data: bytes, kind: str, expected: tuple[int, str]) -> None:
@@ -122,7 +124,7 @@ def refusal_of_any(response: requests.Response) -> tuple[int, str]:
 
 
 def test_forms_of_something_else_are_refused(client: Client) -> None:
-    part = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.png"\r\n\r\n' + FAKE
+    part = NAMED + FAKE
     kind = {"Content-Type": "multipart/form-data; boundary=x"}
     assert refusal(client.post("/v1/check", data=part, headers=kind)) == (422, "request")  # cut off
     assert refusal(client.post("/v1/check", files={"picture": FAKE})) == (422, "request")
@@ -293,6 +295,8 @@ def test_what_cannot_start_says_what_to_do(
     silent, said = capsys.readouterr().err.splitlines()
     assert silent == "realface: without --trail, no answer is recorded"
     assert said.startswith(f"realface: cannot listen at 127.0.0.1, port {client.port}")
+    assert call(monkeypatch, "--host", "ü" * 80, "--detector", detector_file) == 2
+    assert "cannot listen at ü" in capsys.readouterr().err
     monkeypatch.setitem(sys.modules, "fastapi", None)
     assert call(monkeypatch) == 2
     assert 'pip install "realface[serve]"' in capsys.readouterr().err

@@ -24,6 +24,7 @@ Claims = tuple[Claim, ...]
 FACES_AT_ONCE = 16
 MAX_FACES = 100  # in a picture, if not told otherwise
 MAX_GRID = 256  # cells a side of a heatmap
+RANKS = {"logit": 1, "evidence": 3, "novelty": 1}  # of what a graph gives
 
 CHANGES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "JPEG 70": lambda crop: degrade.jpeg(crop, 70),
@@ -219,9 +220,10 @@ class Detector:
         finally:
             limit.cancel()
         said = {name: np.asarray(output) for name, output in zip(names, outputs, strict=True)}
-        fits = all(len(output) == len(crops) and np.isfinite(output).all() for output in said.values())
-        _, *sides = said.get("evidence", said["logit"]).shape
-        if not fits or said["logit"].ndim != 1 or (sides and not (len(set(sides)) == 1 and 1 <= sides[0] <= MAX_GRID)):
+        fits = all(output.ndim == RANKS[name] and len(output) == len(crops) for name, output in said.items())
+        fits = fits and all(np.isfinite(output).all() for output in said.values())
+        sides = said["evidence"].shape[1:] if fits and "evidence" in said else ()
+        if not fits or (sides and not (len(set(sides)) == 1 and 1 <= sides[0] <= MAX_GRID)):
             raise DetectorError(f"the detector {self.id.name} gives scores that make no sense")
         return said
 
@@ -304,7 +306,7 @@ class Detector:
             promised.append(("windows", "tensor(uint8)", [9, window, window, 3]))
         inputs = [(i.name, i.type, i.shape[1:]) for i in self._session.get_inputs()]
         outputs = [(o.name, o.type, len(o.shape)) for o in self._session.get_outputs()]
-        known = {"logit": ("tensor(float)", 1), "evidence": ("tensor(float)", 3), "novelty": ("tensor(float)", 1)}
+        known = {name: ("tensor(float)", rank) for name, rank in RANKS.items()}
         self._outputs = [name for name, *_ in outputs]
         whole = "logit" in self._outputs and len(set(self._outputs)) == len(outputs)
         if inputs != promised or not whole or any(known.get(name) != tuple(kind) for name, *kind in outputs):

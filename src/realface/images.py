@@ -13,7 +13,7 @@ import stat
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import ExifTags, Image, ImageCms, JpegImagePlugin, TiffImagePlugin, TiffTags
@@ -65,7 +65,7 @@ def read_bytes(path: str | os.PathLike[str], limits: Limits = Limits()) -> bytes
         if not stat.S_ISREG(kind):
             raise errors.Unreadable("this is a pipe or a device, not a picture")
         with open(path, "rb") as file:
-            data = file.read(limits.max_bytes + 1)
+            data = read_most(file, limits.max_bytes + 1)
     except (FileNotFoundError, NotADirectoryError):
         raise errors.NotFound("there is no such file; check the path") from None
     except PermissionError:
@@ -76,11 +76,19 @@ def read_bytes(path: str | os.PathLike[str], limits: Limits = Limits()) -> bytes
     return data
 
 
+def read_most(file: BinaryIO, most: int) -> bytes:
+    """What a file holds, but no more than so many bytes; asked for at once, they would all be made room for."""
+    data = bytearray()
+    while len(data) < most and (chunk := file.read(min(2**20, most - len(data)))):
+        data += chunk
+    return bytes(data)
+
+
 def decode(data: bytes, limits: Limits = Limits()) -> np.ndarray:
     """Decode an image file to an upright RGB picture.
 
     EXIF orientation is applied, an embedded colour profile converted to sRGB, transparency laid onto white,
-    16-bit samples scaled to 8, and of an animation the first frame taken.
+    16-bit samples scaled to 8, fractions to levels of 255, and of an animation the first frame taken.
 
     Args:
         data: the file: JPEG, PNG, WebP, BMP, TIFF, GIF or, where pillow-heif is installed, HEIF.
@@ -318,9 +326,10 @@ def _upright_srgb(image: Image.Image) -> np.ndarray:
     stored = rgb[::down, ::across]
     stored = stored.swapaxes(0, 1) if swapped else stored
     rows = max(1, _STRIP // width)
+    fractions = image.mode == "F" and image.getextrema()[1] <= 1
     to_srgb = None
     for top in range(0, height, rows):
-        strip = _eight_bits(image.crop((0, top, width, min(top + rows, height))))
+        strip = _eight_bits(image.crop((0, top, width, min(top + rows, height))), fractions)
         if top == 0:
             to_srgb = _to_srgb(image.info.get("icc_profile"), strip.mode)
         if to_srgb:
@@ -338,10 +347,11 @@ def _turn(image: Image.Image) -> tuple[int, int, bool]:
         return _TURNS[1]
 
 
-def _eight_bits(image: Image.Image) -> Image.Image:
+def _eight_bits(image: Image.Image, fractions: bool) -> Image.Image:
     """The picture in a mode that colour profiles are made for: L, RGB, RGBA or CMYK."""
-    if image.mode == "F":
-        return Image.fromarray(np.nan_to_num(np.asarray(image)).clip(0, 255).round().astype(np.uint8))
+    if image.mode == "F":  # of 0 to 1, as programs count that compute with them, or else of 0 to 255
+        levels = np.nan_to_num(np.asarray(image)) * (255 if fractions else 1)
+        return Image.fromarray(levels.clip(0, 255).round().astype(np.uint8))
     if image.mode.startswith("I"):  # 16 bits of grey; 32 are read as if they were
         grey = np.asarray(image).clip(0, 65535).astype(np.uint32)
         return Image.fromarray(((grey + 128) // 257).astype(np.uint8))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from .errors import DataError
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".heic", ".heif")
+SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".heic", ".heif")
 """Of files that are taken for pictures when a folder is looked through, in lower case."""
 
 
@@ -49,7 +49,7 @@ def expand(paths: Iterable[str], suffixes: tuple[str, ...] = SUFFIXES) -> Iterat
     """
     for path in paths:
         if path != "-" and not os.path.lexists(path) and glob.has_magic(path):
-            found = sorted(glob.glob(path, recursive=True))
+            found = sorted(set(matches(path)))
             folders: set[Path] = set()  # each comes before what is in it, and is looked through whole
             for match in found or [path]:
                 if folders.isdisjoint(Path(match).parents):
@@ -58,6 +58,25 @@ def expand(paths: Iterable[str], suffixes: tuple[str, ...] = SUFFIXES) -> Iterat
                     yield from _within(match, suffixes)
         else:
             yield from _within(path, suffixes)
+
+
+def matches(pattern: str) -> Iterator[str]:
+    """What a glob matches, in no order, some of it twice. `**` enters no folder that is a link: it may lead back."""
+    parts = pattern.split(os.sep)
+    if "\0" in pattern:
+        return
+    if "**" not in parts:
+        yield from glob.iglob(pattern)
+        return
+    at = parts.index("**")
+    rest = parts[at + 1 :] or ["*"]
+    before = os.sep.join([*parts[:at], ""])
+    for base in glob.iglob(before) if before else [""]:
+        for folder, folders, _ in os.walk(base or os.curdir):
+            folders[:] = [name for name in folders if not name.startswith(".")]  # as `glob` does
+            inside = os.path.relpath(folder, base or os.curdir)
+            here = base if inside == os.curdir else os.path.join(base, inside, "")
+            yield from matches(glob.escape(here) + os.sep.join(rest))
 
 
 def _within(path: str, suffixes: tuple[str, ...]) -> Iterator[str]:

@@ -172,7 +172,7 @@ def check_target(path: Path) -> None:
     folder = path.absolute().parent
     if path.suffix.lower() not in (".html", ".htm"):
         raise DataError(f"a report is a web page; give it a name such as {path.stem or 'case'}.html")
-    if path.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+    if os.path.isdir(path) or not os.access(folder, os.W_OK | os.X_OK):
         raise DataError(f"no report can be written to {path}; choose a folder that exists and can be written to")
 
 

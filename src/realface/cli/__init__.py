@@ -1,5 +1,6 @@
 """The command line: one thin command for each use, no logic of its own; a file for each kind of use."""
 
+import errno
 import io
 import os
 import sys
@@ -51,6 +52,9 @@ def run() -> None:
 
 def main() -> None:
     """Run the command line; every failure is one sentence and an exit status."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by whoever started this: nobody wants to know
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a name no encoding can print must not stop the rest
             stream.reconfigure(errors="backslashreplace")
@@ -62,12 +66,20 @@ def main() -> None:
     except RealfaceError as error:
         fail(str(error), 2)
     except BrokenPipeError:  # whoever read the output has had enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         raise SystemExit(1) from None
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            _drop_output()
+            fail(f"the disk is full, what should be written is not: {error.strerror}; make room and try again", 2)
         if os.environ.get("REALFACE_DEBUG"):
             raise
         fail(f"this is a defect in realface, please report it: {type(error).__name__}: {error}", 70)
+
+
+def _drop_output() -> None:
+    """Lose what is not written yet, or Python would try again at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _print_version(wanted: bool) -> None:

@@ -31,7 +31,7 @@ def evaluate(
         list[str] | None,
         typer.Option(metavar="'PROGRAM … {paths}'", help="A program that prints what `check --json` does; repeatable."),
     ] = None,
-    command_seconds: Annotated[float, typer.Option(min=1, help="A command may take for 32 pictures.")] = 600,
+    command_seconds: Annotated[int, typer.Option(min=1, max=86400, help="A command may take for 32 pictures.")] = 600,
     split: Annotated[str, typer.Option(help="train, valid, test or all.")] = "test",
     source: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="Only pictures of this source; repeatable.")

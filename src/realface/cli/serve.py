@@ -42,7 +42,7 @@ def serve(
         int, typer.Option(min=1, max=199, help="Pictures with more faces are refused; each takes time.")
     ] = 32,
     room: Annotated[int, typer.Option(min=1, help="Megabytes of pictures in memory at a time.")] = 512,
-    timeout: Annotated[float, typer.Option(min=1, help="Seconds from a request to its answer.")] = 60,
+    timeout: Annotated[int, typer.Option(min=1, max=86400, help="Seconds from a request to its answer.")] = 60,
     proxy: Annotated[
         str | None, typer.Option(metavar="ADDRESS", help="Whose X-Forwarded-For header is believed.")
     ] = None,

@@ -12,6 +12,7 @@ from itertools import takewhile
 from typing import Any
 
 import fsspec
+from fsspec.implementations.local import LocalFileSystem
 from fsspec.utils import glob_translate
 
 from .. import images
@@ -27,7 +28,7 @@ from ..errors import (
     Unreadable,
 )
 from ..images import Limits
-from ..paths import SUFFIXES, expand
+from ..paths import SUFFIXES, expand, matches
 
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 _SHARD = ".tar"
@@ -79,7 +80,7 @@ def entries(sources: Iterable[str]) -> Iterator[Entry]:
 
 def check_there(sources: Sequence[str]) -> None:
     """ScanError where none of the sources is there: the result would hold nothing but typing errors."""
-    if not any(_URL.match(s) or os.path.lexists(s) or any(glob.iglob(s, recursive=True)) for s in sources):
+    if not any(_URL.match(s) or os.path.lexists(s) or any(matches(s)) for s in sources):
         raise ScanError(f"there is no {' nor '.join(sources)}; check the path")
 
 
@@ -126,8 +127,8 @@ def _remote_bytes(entry: Entry, limits: Limits) -> bytes:
     if entry.size is not None:  # one request
         start = entry.offset or 0
         return bytes(system.cat_file(path, start=start, end=start + entry.size))
-    with system.open(path, "rb") as file:
-        return bytes(file.read(limits.max_bytes + 1))
+    with _opened(system, path) as file:
+        return images.read_most(file, limits.max_bytes + 1)
 
 
 def _http_bytes(system: Any, path: str, entry: Entry, most: int) -> bytes:
@@ -136,13 +137,10 @@ def _http_bytes(system: Any, path: str, entry: Entry, most: int) -> bytes:
     if entry.offset is not None and entry.size is not None:
         options["headers"] = {"Range": f"bytes={entry.offset}-{entry.offset + entry.size - 1}"}
         most = entry.size
-    data = bytearray()
     with system.open(path, "rb", block_size=0, size=1, **options) as file:
         if options and file.r.status != 206:
             raise Unreadable("the server does not send parts of files; download the shard and scan it here")
-        while len(data) < most and (chunk := file.read(min(2**20, most - len(data)))):
-            data += chunk
-    return bytes(data)
+        return images.read_most(file, most)
 
 
 def _lines(path: str) -> Iterator[str]:
@@ -282,6 +280,13 @@ def _open_url(url: str) -> tuple[Any, str]:
         raise ScanError(f"{url}: {error}") from None
 
 
+def _opened(system: Any, path: str) -> Any:
+    """A file opened for reading; no pipe or device of this machine, which might never end."""
+    if isinstance(system, LocalFileSystem) and os.path.exists(path) and not os.path.isfile(path):
+        raise Unreadable("this is a pipe or a device, not a file")
+    return system.open(path, "rb")
+
+
 class _Headers:
     """A tar file of which headers are read, and nothing larger; where its bytes do not come, it is not damaged."""
 
@@ -315,10 +320,10 @@ def _open_shard(file: str) -> Any:
         return open(file, "rb")
     system, path = _open_url(file)
     try:
-        return system.open(path, "rb")
+        return _opened(system, path)
     except Exception as error:
         why = error.__cause__ if isinstance(error.__cause__, OSError) else error  # of HTTP all is "not found" at first
-        if isinstance(why, FileNotFoundError | PermissionError):
+        if isinstance(why, FileNotFoundError | PermissionError | Unreadable):
             raise
         raise _silent(file, why) from None
 
@@ -338,6 +343,8 @@ def _shard(path: str, file: str) -> Iterator[Entry]:
             after = raw.read(512)
         if after.strip(b"\0") or len(after) % 512:
             raise tarfile.ReadError("a header is damaged")
+    except Unreadable as error:
+        yield Entry(path, file, broken=str(error))
     except RealfaceError:
         raise
     except FileNotFoundError:

@@ -98,6 +98,8 @@ class Body:
                 raise Refused("request", said) from None
             code = "too_many_pictures" if error.message.startswith("Too many files") else "request"
             raise Refused(code, f"the form cannot be read: {error.message}") from None
+        except UnicodeError:  # from a `charset` that is none for texts
+            raise Refused("request", "the form cannot be read: send its names in UTF-8") from None
         try:
             pictures = [value for value in form.getlist("file") if isinstance(value, UploadFile)]
             if not pictures or len(pictures) < len(form.multi_items()):

@@ -71,10 +71,12 @@ def run(app: FastAPI, host: str, port: int, *, timeout: float, proxy: str | None
         ConfigError: that cannot be listened at.
     """
     try:
+        host.encode("idna")  # of a name that no host can have `create_server` would leave a socket behind
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         listener = socket.create_server((host, port), family=family, backlog=CONNECTIONS)
-    except OSError as error:
-        raise ConfigError(f"cannot listen at {host}, port {port}: {error.strerror or error}") from None
+    except (OSError, UnicodeError) as error:
+        said = getattr(error, "strerror", None) or error
+        raise ConfigError(f"cannot listen at {host}, port {port}: {said}") from None
     shown = f"[{host}]" if ":" in host else host
     print(f"realface serves at http://{shown}:{listener.getsockname()[1]}, until Ctrl-C", file=sys.stderr, flush=True)
     logging.getLogger("python_multipart").setLevel(logging.CRITICAL)  # what is wrong with a form is told to its sender
