@@ -24,6 +24,7 @@ from realface.training.checkpoint import SafeCheckpoints, load_weights
 from realface.training.config import Config, make_config
 from realface.training.features import cached_views
 from realface.training.fit import Task
+from realface.training.sources import Source
 from realface.training.taught import Taught, of_versions
 from realface.training.train import train
 
@@ -74,7 +75,7 @@ def taught_by(samples: list[Sample], config: Config) -> Taught:
     return Taught(samples, fingerprints(samples), config, 32)
 
 
-def drawn(taught: Taught, config: Config, epochs: int) -> list[tuple[np.ndarray, int]]:
+def drawn(taught: Source, config: Config, epochs: int) -> list[tuple[np.ndarray, int]]:
     """The pictures and row numbers of some epochs."""
     found = []
     for epoch in range(epochs):
@@ -104,6 +105,51 @@ def test_all_versions_are_drawn_but_for_what_the_teacher_saw_no_face_in(
     assert len(rows) == 30 * COUNT
     assert set(rows) == set(range(versions * COUNT)) - {2, COUNT + 2, COUNT + 5, 2 * COUNT + 2}
     assert taught.labels_of(torch.arange(versions * COUNT)).isfinite().all()
+
+
+def test_versions_the_teacher_has_not_judged_have_the_label_for_a_target(samples: list[Sample], config: Config) -> None:
+    config = replace(config, views=40)
+    logits = np.full((2, COUNT), 2.0)
+    logits[0, 2] = logits[1, 2] = np.nan
+    teach(config, logits)
+    taught = taught_by(samples, config)
+    labels = torch.tensor([float(s.label) for s in samples])
+    assert torch.equal(taught.labels_of(torch.arange(2 * COUNT, 40 * COUNT)), labels.repeat(38))
+    versions, numbers = np.divmod([row for _, row in drawn(taught, config, 60)], COUNT)
+    assert np.mean(versions == 0) == pytest.approx(1 / 3, abs=0.07), "as they are"
+    assert set(versions) == set(range(40))
+    assert set(numbers) == set(range(COUNT)) - {2}, "but for the one that shows no face"
+
+
+def test_a_part_of_a_picture_is_drawn_and_the_whole_judged(samples: list[Sample], config: Config) -> None:
+    config = replace(config, input_size=64, part=32, degradations=0.0)
+    teach(config, np.zeros((2, COUNT)))
+    taught, plain = Taught(samples, fingerprints(samples), config, 64), Source(samples, config.balance, 64)
+    for source, count in ((taught, 10), (plain, 10)):
+        places = set()
+        for pixels, row in drawn(source, config, count):
+            whole = network_input(read_face(samples[row % COUNT].path, config.framing).pixels, 64, 0.0, ())
+            found = [
+                (mirrored, *place)
+                for mirrored in (False, True)
+                for place in np.ndindex(33, 33)
+                if np.array_equal(pixels, whole[:, :: -1 if mirrored else 1][place[0] :, place[1] :][:32, :32])
+            ]
+            assert len(found) == 1
+            places.add(found[0])
+        assert len({place[1:] for place in places}) > 40
+    assert next(iter(plain.in_order(config)))[0].shape[1:] == (3, 64, 64), "validation is on whole pictures"
+
+
+@pytest.mark.parametrize(
+    "settings", [{"freeze": True}, {"part": 64}, {"network": "notebook-small"}, {"network": "native"}]
+)
+def test_a_part_is_refused_where_there_is_none(
+    samples: list[Sample], config: Config, settings: dict[str, Any], tmp_path: Path
+) -> None:
+    config = replace(config, teacher="", pretrained=False, **{"part": 32} | settings)
+    with pytest.raises(ConfigError, match="part needs a network that takes pictures of any size"):
+        train(tmp_path / "data", config, tmp_path / "run")
 
 
 def test_classes_are_drawn_the_same(samples: list[Sample], config: Config) -> None:

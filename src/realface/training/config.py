@@ -27,7 +27,8 @@ class Config:
         seed: fixes first weights, order and degradations.
         pretrained: start from the network's published weights, where it has some.
         freeze: train only the head, on features of the trunk computed once and cached.
-        views: with `freeze`, versions of each training picture: as it is, and `views - 1` random histories.
+        views: with `freeze` or a `teacher`, versions of each training picture: as it is, and `views - 1` random
+            histories. With a teacher at least as many as it has judged; of the others the label is all that is known.
         degradations: 0 (pictures as they are) to 1: how likely each step of `degrade.random_history` is.
         balance: what weighs the same in every epoch: "source" (both classes; within a class, sources by the
             square root of their size), "class", or "none".
@@ -38,6 +39,7 @@ class Config:
         learning_rate, weight_decay: of AdamW.
         dropout: chance in every dropout layer of the network; None leaves the network's own.
         input_size: side in pixels of the picture the network takes; None leaves the network's own.
+        part: side in pixels of the part of a picture that a step of training sees, anywhere in it; 0: all of it.
         schedule: "cosine" to zero, "plateau" (a fifth of the rate after two epochs without gain), "constant".
         framing: what of a picture is judged: "face" (the standard crop of the face that is found) or
             "centre-square" (nothing is searched for).
@@ -65,6 +67,7 @@ class Config:
     weight_decay: float = 0.01
     dropout: float | None = None
     input_size: int | None = None
+    part: int = 0
     schedule: str = "cosine"
     framing: Framing = "face"
     sources: str = ""
@@ -96,6 +99,7 @@ class Config:
             "weight_decay": self.weight_decay >= 0,
             "dropout": self.dropout is None or 0 <= self.dropout < 1,
             "input_size": self.input_size is None or self.input_size in SIZES,
+            "part": self.part == 0 or self.part in SIZES,
             "max_bpcer": 0 < self.max_bpcer < 1,
             "max_apcer": 0 < self.max_apcer < 1,
             "workers": self.workers >= 0,
@@ -104,7 +108,7 @@ class Config:
             if not fine:
                 allowed = {"schedule": SCHEDULES, "balance": BALANCES, "framing": FRAMINGS}.get(name)
                 hint = f"; it is one of {', '.join(allowed)}" if allowed else ""
-                hint = f"; it is a multiple of 32, at most {max(SIZES)}" if name == "input_size" else hint
+                hint = f"; it is a multiple of 32, at most {max(SIZES)}" if name in ("input_size", "part") else hint
                 raise ConfigError(f"{name} cannot be {getattr(self, name)!r}{hint}")
 
 

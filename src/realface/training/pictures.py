@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 from ..data import Sample
 from ..data.crops import network_input, read_face
 from ..errors import ImageError
-from ..faces import Framing
+from ..faces import Framing, window
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +27,7 @@ class Pictures(Dataset[tuple[Tensor, int] | None]):
         strength: chance factor of `degrade.random_history`; 0 gives the pictures as they are.
         seed: two numbers (run, epoch) that, with the position, fix what happens to each picture.
         rows: which samples, in which order; one drawn twice has another random history each time.
+        part: side in pixels of the part that is given of each, anywhere in it; 0: all of it.
         loud: whether to log which files cannot be read.
     """
 
@@ -39,10 +40,11 @@ class Pictures(Dataset[tuple[Tensor, int] | None]):
         seed: tuple[int, int],
         *,
         rows: Sequence[int] | None = None,
+        part: int = 0,
         loud: bool = False,
     ) -> None:
         self.samples, self.size, self.framing = samples, size, framing
-        self.strength, self.seed, self.loud = strength, seed, loud
+        self.strength, self.seed, self.part, self.loud = strength, seed, part, loud
         self.rows: Sequence[int] = range(len(samples)) if rows is None else rows
 
     def __len__(self) -> int:
@@ -57,6 +59,8 @@ class Pictures(Dataset[tuple[Tensor, int] | None]):
                 log.warning("left out: %s (%s)", self.samples[row].path, error)
             return None
         crop = self.seen(face.pixels, position)
+        if self.part:
+            crop = window(crop, self.part, *np.random.default_rng((*self.seed, position, 1)).random(2))
         return torch.from_numpy(np.array(crop)).permute(2, 0, 1), row  # a copy: torch wants writable memory
 
     def seen(self, crop: np.ndarray, position: int) -> np.ndarray:

@@ -71,6 +71,7 @@ class Source:
             config.degradations,
             (config.seed, epoch),
             rows=rows,
+            part=config.part if epoch else 0,  # what validates is judged whole
             loud=epoch == 1,
         )
         return batches(pictures, config.batch_size, config.workers)

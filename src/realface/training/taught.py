@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from safetensors import safe_open
 from torch.utils.data import DataLoader
 
@@ -24,11 +25,16 @@ TRUST = 0.5
 """How much of a target is what the teacher says; the rest is the label."""
 
 
-class Taught(Source):
-    """Pictures as they are and after the random histories of each that the teacher has judged too.
+AS_THEY_ARE = 1 / 3
+"""How much of what is drawn are pictures without a history, however many versions there are."""
 
-    A row number is that of the version (0 as they are, 1 and on degraded) times the number of pictures, plus the
-    picture's.
+
+class Taught(Source):
+    """Pictures as they are and after random histories.
+
+    There are `config.views` versions of each, or as many as the teacher has judged where that is more; the target of
+    those it has not judged is the label. A row number is that of the version (0 as they are, 1 and on degraded) times
+    the number of pictures, plus the picture's.
     """
 
     def __init__(self, samples: Sequence[Sample], lines: Sequence[str], config: Config, size: int) -> None:
@@ -48,15 +54,20 @@ class Taught(Source):
         wanted = of_versions(lines, config)
         if other := [name for name in wanted if judged.get(name, wanted[name]) != wanted[name]]:
             raise DataError(f"{config.teacher} has judged other {' and '.join(other)}; choose the same, or fuse again")
-        super().__init__([*samples] * len(logits), config.balance, size)
+        versions, judged_rows = max(config.views, len(logits)), logits.numel()
+        super().__init__([*samples] * versions, config.balance, size)
         self.draws = len(samples)
-        self.weights *= ~logits.isnan().flatten()
-        self._labels = (1 - TRUST) * self._labels + TRUST * logits.flatten().nan_to_num().sigmoid()
+        fine = ~logits.isnan()
+        self.weights *= torch.cat([fine, fine[:1].expand(versions - len(logits), -1)]).flatten()
+        self.weights[: self.draws] *= (versions - 1) * AS_THEY_ARE / (1 - AS_THEY_ARE)
+        said = logits.flatten().nan_to_num().sigmoid()
+        self._labels[:judged_rows] = (1 - TRUST) * self._labels[:judged_rows] + TRUST * said
 
     def _loader(self, config: Config, rows: list[int], epoch: int) -> "DataLoader[Any]":
         seed = (config.seed, epoch - 1)
         size, framing, strength = self.size, config.framing, config.degradations
-        versions = _Versions(self.samples, size, framing, strength, seed, rows=rows, pictures=self.draws)
+        part = config.part
+        versions = _Versions(self.samples, size, framing, strength, seed, rows=rows, part=part, pictures=self.draws)
         return batches(versions, config.batch_size, config.workers)
 
 

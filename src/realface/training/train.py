@@ -1,16 +1,17 @@
 """`realface train`: labelled pictures in, a run folder with a detector in it out."""
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 import torch
 
-from ..data import Sample
+from ..data import Sample, read_data
 from ..data.layouts import content_hash, fingerprints, read_splits
 from ..errors import ConfigError, DataError
 from ..evaluation.figures import curves_plot
-from ..networks import build
+from ..networks import build, find
 from ..networks.base import Network
 from ..paths import write_whole
 from .checkpoint import load_weights
@@ -25,8 +26,8 @@ from .twins import Twins
 
 FREE = {"workers", "licence", "max_bpcer", "max_apcer"}
 """Settings that may change where a run goes on: no weight hangs on them."""
-PICTURES = Path("checkpoints", "data.sha256")
-"""In a run folder, the hash of the pictures it learns from and is judged by."""
+LEARNED = Path("checkpoints", "data.sha256")
+"""In a run folder, the hashes of what it learns from and is judged by, as sha256sum writes them."""
 
 
 def train(data: Path, config: Config, run: Path, *, resume: bool = False, detector: bool = True) -> Path:
@@ -48,9 +49,10 @@ def train(data: Path, config: Config, run: Path, *, resume: bool = False, detect
     Raises:
         KeyboardInterrupt: training was interrupted; `resume` goes on with it.
         DataError: the data cannot be trained on, or `run` holds another run, or a run of other pictures.
-        ConfigError: `run` holds a run with other settings.
+        ConfigError: `run` holds a run with other settings, or the settings do not go together.
         WeightsError: the network's published weights were not fetched.
     """
+    check(config)
     splits = read_splits(data)
     chosen = of_sources(splits, config)
     for name in ("train", "valid"):
@@ -74,11 +76,11 @@ def train(data: Path, config: Config, run: Path, *, resume: bool = False, detect
     network = new_network(config)
     if config.start:
         load_weights(network, Path(config.start))
-    lines = {s: line for rows in splits.values() for s, line in zip(rows, fingerprints(rows), strict=True)}
+    lines = lines_of(splits)
     hashes = {name: content_hash(lines[s] for s in rows) for name, rows in splits.items() if rows}
-    learned, pictures = content_hash(lines[s] for s in chosen["train"] + chosen["valid"]), run / PICTURES
-    if resume and pictures.exists() and pictures.read_text() != learned:
-        raise DataError(f"{run} was begun with other pictures; choose the same, or another --out")
+    learned = _learned(chosen["train"] + chosen["valid"], lines, config)
+    if resume and (other := differing(run, learned)):
+        raise DataError(f"{run} was begun with other {' and '.join(other)}; choose the same, or another --out")
     task = Task(
         network,
         config,
@@ -87,14 +89,51 @@ def train(data: Path, config: Config, run: Path, *, resume: bool = False, detect
     )
     if first:
         write_whole(stored, to_toml(config).encode())
-        pictures.parent.mkdir(exist_ok=True)
-        write_whole(pictures, learned.encode())
+        (run / LEARNED).parent.mkdir(exist_ok=True)
+        write_whole(run / LEARNED, "".join(f"{value}  {name}\n" for name, value in learned.items()).encode())
     fit(task, run, resume=resume)
     if first:
         curves_plot(run / "metrics.csv", run / "curves.png")
     if not detector:
         return run
     return finish(network, config, splits, hashes, run) if first else run / "detector.onnx"
+
+
+def check(config: Config) -> None:
+    """See that settings go together.
+
+    Raises:
+        ConfigError: they do not.
+    """
+    network = find(config.network)
+    if config.freeze and (network.window or config.teacher):
+        raise ConfigError(
+            "with freeze, features of whole pictures are learned from: neither windows nor a teacher's versions"
+        )
+    size = config.input_size or network.input_size
+    fits = network.any_size and not (config.freeze or network.window) and config.part <= size
+    if config.part and not fits:
+        raise ConfigError("part needs a network that takes pictures of any size, whole and as large at least")
+    if config.teacher and config.pairs:
+        raise ConfigError("the teacher has not judged the faces in pairs: learn from one of both")
+
+
+def lines_of(splits: Mapping[str, Sequence[Sample]]) -> dict[Sample, str]:
+    """The fingerprints of all pictures."""
+    return {s: line for rows in splits.values() for s, line in zip(rows, fingerprints(rows), strict=True)}
+
+
+def in_order(samples: Iterable[Sample], lines: Mapping[Sample, str]) -> str:
+    """SHA-256 over all of pictures that training hangs on: their fingerprints, `lines`, and sources, in order."""
+    return hashlib.sha256("\n".join(f"{lines[s]} {s.source}" for s in samples).encode()).hexdigest()
+
+
+def differing(run: Path, learned: Mapping[str, str]) -> list[str]:
+    """The names of those hashes in `learned` that a run's folder notes otherwise."""
+    path = run / LEARNED
+    rows = [line.partition("  ") for line in path.read_text().splitlines()] if path.exists() else []
+    noted = {name: value for value, _, name in rows}  # early runs wrote a hash without a name
+    return [name for name, value in learned.items() if noted.get(name, value) != value]
 
 
 def new_network(config: Config) -> Network:
@@ -126,20 +165,25 @@ def of_sources(splits: dict[str, list[Sample]], config: Config) -> dict[str, lis
     return {name: [s for s in samples if not some or s.source in some] for name, samples in splits.items()}
 
 
+def _learned(samples: Sequence[Sample], lines: Mapping[Sample, str], config: Config) -> dict[str, str]:
+    """Hashes, by name, of what a run learns from and is judged by."""
+    found = {"pictures": in_order(samples, lines)}
+    if config.pairs:
+        pairs = read_data(config.pairs)
+        found["pairs"] = in_order(pairs, lines_of({"": pairs}))
+    if config.teacher and (said := Path(config.teacher, "teacher.safetensors")).is_file():  # else `Taught` complains
+        found["teacher"] = hashlib.sha256(said.read_bytes()).hexdigest()
+    return found
+
+
 def _source(
     network: Network, config: Config, samples: list[Sample], lines: dict[Sample, str], views: Sequence[int]
 ) -> Source | Twins:
     split, of_samples = samples[0].split, [lines[sample] for sample in samples]
-    if config.freeze and (network.window or config.teacher):
-        raise ConfigError(
-            "with freeze, features of whole pictures are learned from: neither windows nor a teacher's versions"
-        )
     if network.window:
         pairs = read_splits(config.pairs)[split] if config.pairs else []
         return Twins(samples, pairs, network.input_size, config.framing)
     if config.teacher and split == "train":
-        if config.pairs:
-            raise ConfigError("the teacher has not judged the faces in pairs: learn from one of both")
         return Taught(samples, of_samples, config, network.input_size)
     trunk = network if config.freeze else None
     tables = [] if trunk is None else cached_views(trunk, samples, of_samples, config, views)
