@@ -109,8 +109,24 @@ class TestManifest:
         path = manifest(tmp_path, "path,label,generator\na,fake,SDXL\nb,fake,\nc,real\n")
         assert [s.generator for s in read_data(path)] == ["SDXL", "", ""]
 
+    def test_blanks_make_no_other_source_or_generator(self, tmp_path: Path) -> None:
+        path = manifest(tmp_path, "path,label,source,generator\na,fake, web , SDXL\nb,fake,web,SDXL \n")
+        assert {(s.source, s.generator) for s in read_data(path)} == {("web", "SDXL")}
+
     def test_the_same_row_twice_counts_once(self, tmp_path: Path) -> None:
         assert len(read_data(manifest(tmp_path, "path,label\na,real\nb,fake\na,real\n"))) == 2
+
+    @pytest.mark.parametrize("spelled", ["./a.jpg", "x/../a.jpg", "../lists/a.jpg", "{folder}/a.jpg"])
+    def test_one_picture_has_many_spellings(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spelled: str
+    ) -> None:
+        text = f"path,label,split\na.jpg,real,train\n{spelled.format(folder=tmp_path / 'lists')},real,"
+        assert len(read_data(manifest(tmp_path / "lists", text + "train\n"))) == 1
+        manifest(tmp_path / "lists", text + "test\n")
+        monkeypatch.chdir(tmp_path)
+        for data in (tmp_path / "lists", Path("lists")):
+            with pytest.raises(DataError, match=r"line 3: .* is listed twice, differently"):
+                read_data(data)
 
     @pytest.mark.parametrize(
         "text", ["", "\n", "a.jpg,real\n", "path,split\na,train\n", "label\nreal\n", "path;label\na;real\n"]
@@ -119,9 +135,10 @@ class TestManifest:
         with pytest.raises(DataError, match=r"columns path and label .* in a CSV file commas separate them"):
             read_data(manifest(tmp_path, text))
 
-    def test_only_a_header(self, tmp_path: Path) -> None:
-        with pytest.raises(DataError, match="no pictures found"):
-            read_data(manifest(tmp_path, "path,label\n"))
+    @pytest.mark.parametrize(("rows", "marked"), [("", 0), ("a,real,empty\nb,fake,truncated\n", 2)])
+    def test_nothing_that_can_be_used(self, tmp_path: Path, rows: str, marked: int) -> None:
+        with pytest.raises(DataError, match=f"lists no picture to use: .*; {marked} have one"):
+            read_data(manifest(tmp_path, "path,label,error\n" + rows))
 
     @pytest.mark.parametrize(
         "data",
@@ -179,7 +196,7 @@ class TestFolders:
             ("valid/real/c.jpg", 0, "valid"),
         ]
 
-    @pytest.mark.parametrize("suffix", ["jpg", "JPG", "Jpeg", "png", "WebP", "bmp", "tif", "TIFF", "gif"])
+    @pytest.mark.parametrize("suffix", ["jpg", "JPG", "Jpeg", "png", "WebP", "bmp", "tif", "TIFF", "gif", "jfif"])
     def test_suffixes(self, tmp_path: Path, suffix: str) -> None:
         touch(tmp_path, f"real/a.{suffix}")
         assert len(read_data(tmp_path)) == 1
@@ -209,6 +226,13 @@ class TestFolders:
     def test_classes_beside_splits(self, tmp_path: Path) -> None:
         touch(tmp_path, "Fake/b.jpg", "test/real/c.jpg")
         with pytest.raises(DataError, match="has Fake beside test; keep either classes or splits in it"):
+            read_data(tmp_path)
+
+    def test_classes_in_a_folder_beside_splits(self, tmp_path: Path) -> None:
+        touch(tmp_path, "train/real/a.jpg", "test/fake/b.jpg", "notes/real.txt", "other/c.jpg")
+        assert len(read_data(tmp_path)) == 2
+        touch(tmp_path, "dev/Fake/d.jpg")
+        with pytest.raises(DataError, match="has dev beside test, which is no split; call it train, valid or test"):
             read_data(tmp_path)
 
     def test_links_to_folders_are_followed(self, tmp_path: Path) -> None:

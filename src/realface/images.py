@@ -326,7 +326,7 @@ def _upright_srgb(image: Image.Image) -> np.ndarray:
     stored = rgb[::down, ::across]
     stored = stored.swapaxes(0, 1) if swapped else stored
     rows = max(1, _STRIP // width)
-    fractions = image.mode == "F" and image.getextrema()[1] <= 1
+    fractions = image.mode == "F" and bool(np.asarray(image.getextrema())[1] <= 1)
     to_srgb = None
     for top in range(0, height, rows):
         strip = _eight_bits(image.crop((0, top, width, min(top + rows, height))), fractions)

@@ -154,6 +154,13 @@ class TestKaggle:
         ]
         assert len(read_data(found.out)) == 11
 
+    def test_a_picture_in_the_folder_of_the_other_class_is_not_used(self, run: Run, kaggle: Path) -> None:
+        inner = kaggle / self.INNER / "train"
+        (inner / "fake/0AZ0000001.jpg").rename(inner / "real/0AZ0000001.jpg")
+        found = run(kaggle)
+        assert "wrong: pictures are in the folder of one class and listed as the other (1)" in found.problems
+        assert [r["path"] for r in rows(found) if r["error"]] == [f"archive/{self.INNER}/train/real/0AZ0000001.jpg"]
+
     def test_listed_twice_and_there_twice(self, run: Run, kaggle: Path) -> None:
         table(
             kaggle, "valid", [("1", "real", "valid/real/00000.jpg")] * 2 + [("0", "fake", "valid/fake/0AZ0000000.jpg")]
@@ -281,7 +288,7 @@ class TestOwnPictures:
             ({"path": [None], "label": ["real"]}, "row 1: the path is missing"),
             ({"path": ["a"], "label": ["real"], "split": ["dev"]}, "row 1: split must be"),
             ({"path": ["a", "a"], "label": ["real", "fake"]}, "row 2: a is listed twice, differently"),
-            ({"path": ["a"], "label": ["real"], "error": ["empty"]}, "no pictures found"),
+            ({"path": ["a"], "label": ["real"], "error": ["empty"]}, "no picture to use: .* 1 have one"),
         ],
     )
     def test_wrong_parquet_manifests(self, tmp_path: Path, columns: dict[str, list[object]], message: str) -> None:

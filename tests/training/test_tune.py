@@ -379,7 +379,19 @@ def test_the_settings_a_search_begins_with_are_among_its_choices(name: str) -> N
     assert ("input_size" in space(config)) is (NETWORKS[name].any_size and not config.freeze)
 
 
-@pytest.mark.parametrize(("settings", "says"), [({"network": "native"}, "from pairs"), ({"teacher": "x"}, "teacher")])
+def test_a_part_fits_into_all_sizes_that_are_tried(faces: Path, tmp_path: Path) -> None:
+    config = make_config({"network": "tiny", "part": 64, "input_size": 64})
+    sizes = space(config)["input_size"]
+    assert isinstance(sizes, optuna.distributions.CategoricalDistribution)
+    assert sizes.choices == (64, 96, 128)
+    with pytest.raises(ConfigError, match="part needs a network"):
+        tune(faces, replace(config, input_size=32), tmp_path / "out", trials=1)
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [({"network": "native"}, "from pairs"), ({"teacher": "x"}, "teacher"), ({"start": "x"}, "start")],
+)
 def test_what_has_seen_the_left_out_cannot_be_tuned(faces: Path, tmp_path: Path, settings: Any, says: str) -> None:
     with pytest.raises(ConfigError, match=says):
         tune(faces, make_config(settings), tmp_path / "out", trials=1)

@@ -45,8 +45,8 @@ def shards(source: Path) -> list[Path]:
 def unpack_parquet(source: Path, paths: Sequence[Path], to: Path | None) -> Found:
     """Write the pictures of Hugging Face Parquet into a folder, as `split/class/file/row.jpg`.
 
-    Whatever their numbers are, labels count by their names, which the file says; failing that, by what the column
-    `generator` or the folder in a picture's own path says.
+    Whatever their numbers are, labels count by their names, which the file says; failing that, by the column
+    `generator`, where it calls some pictures real, or the folder in a picture's own path.
 
     Raises:
         DataError: nothing says which label is which, the files are hostile, or the folder cannot hold them.
@@ -57,10 +57,11 @@ def unpack_parquet(source: Path, paths: Sequence[Path], to: Path | None) -> Foun
     total = 0
     to = made_folder(source, to, sum(path.stat().st_size for path in paths))
     base = source if source.is_dir() else source.parent
+    by_generator = any(map(_calls_some_real, paths))
     for path in track(paths, "unpacking"):
         inner = path.relative_to(base).with_suffix("")
         try:
-            for number, (data, own, label, generator) in enumerate(_rows(path)):
+            for number, (data, own, label, generator) in enumerate(_rows(path, by_generator)):
                 if not data or label not in LABELS:
                     counts["without a picture" if not data else "without a label"] += 1
                     continue
@@ -81,7 +82,7 @@ def unpack_parquet(source: Path, paths: Sequence[Path], to: Path | None) -> Foun
         raise DataError(f"{source}: {found.problems[0] if found.problems else why}")
     found.problems += [f"wrong: {number:,} rows are {text}" for text, number in counts.items()]
     found.problems += _missing_shards(paths)
-    if named_as_140k(names) or any(s.generator == KAGGLE_140K.generator for s in found.samples):
+    if named_as_140k(names) or {s.generator for s in found.samples if s.label} == {KAGGLE_140K.generator}:
         found.name = KAGGLE_140K.name
     found.samples.sort(key=lambda s: str(s.path))
     if not all(s.split for s in found.samples):
@@ -107,27 +108,39 @@ def _picture_column(schema: Any) -> str:
     return ""
 
 
-def _rows(path: Path) -> Iterator[tuple[bytes | None, str, str, str]]:
-    """Bytes, own path, class ("" where unknown) and generator of each picture.
+def _calls_some_real(path: Path) -> bool:
+    """Whether the column `generator` does so; where it does not, it may name cameras too, and gives no label."""
+    try:
+        return any(_is_real(said["generator"]) for _, said in _cells(path, ["generator"]))
+    except (KeyError, pyarrow.ArrowException, OSError, ValueError):
+        return False
+
+
+def _rows(path: Path, by_generator: bool) -> Iterator[tuple[bytes | None, str, str, str]]:
+    """Bytes, own path, class ("" where unknown) and generator of each picture."""
+    column = _picture_column(parquet.read_schema(path))
+    for row, said in _cells(path, [column, "label", "labels", "generator"]):
+        picture = row[column] or {}
+        own = str(picture.get("path") or "")
+        yield picture.get("bytes"), own, _class(said, own, by_generator), said.get("generator", "")
+
+
+def _cells(path: Path, columns: Sequence[str]) -> Iterator[tuple[dict[str, Any], dict[str, str]]]:
+    """The rows of those columns that are there, and what their cells say.
 
     One row is made at a time, and measured before Python has it: of many rows that share a value, a file holds it once.
     """
     with parquet.ParquetFile(path) as file:
-        schema = file.schema_arrow
-        column = _picture_column(schema)
-        features = _features(schema)
-        words = [name for name in ("label", "labels", "generator") if name in schema.names]
+        features = _features(file.schema_arrow)
         for group in range(file.num_row_groups):
             if file.metadata.row_group(group).total_byte_size > GROUP:
                 raise _too_much(path)
-        for batch in file.iter_batches(batch_size=1, columns=[column, *words]):
+        there = [name for name in columns if name in file.schema_arrow.names]
+        for batch in file.iter_batches(batch_size=1, columns=there):
             if batch.nbytes > LARGEST:
                 raise _too_much(path)
             (row,) = batch.to_pylist()
-            said = {name: _word(features.get(name), row[name]) for name in words}
-            picture = row[column] or {}
-            own = str(picture.get("path") or "")
-            yield picture.get("bytes"), own, _class(said, own), said.get("generator", "")
+            yield row, {name: _word(features.get(name), value) for name, value in row.items()}
 
 
 def _too_much(path: Path) -> DataError:
@@ -151,12 +164,16 @@ def _word(feature: Any, value: Any) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _class(said: dict[str, str], own: str) -> str:
+def _is_real(word: str) -> bool:
+    return word.strip().lower() == "real"
+
+
+def _class(said: dict[str, str], own: str, by_generator: bool) -> str:
     label = (said.get("label") or said.get("labels") or "").strip().lower()
     if label in LABELS:
         return label
-    if said.get("generator"):
-        return "real" if said["generator"].strip().lower() == "real" else "fake"
+    if by_generator and said.get("generator"):
+        return "real" if _is_real(said["generator"]) else "fake"
     folders = {part.lower() for part in PurePosixPath(own).parts[:-1]} & set(NAMES)
     return folders.pop() if len(folders) == 1 else ""
 

@@ -180,8 +180,8 @@ def _tables(root: Path, inner: Path) -> Iterator[tuple[str, Path]]:
 def _compare(found: Found, tables: Sequence[tuple[str, Path]]) -> None:
     """Hold the tables of the Kaggle set against the files; labels in them are 1 for real, unlike here."""
 
-    def name_of(sample: Sample) -> str:
-        return f"{sample.split}/{NAMES[sample.label]}/{sample.path.name}"
+    def name_of(sample: Sample, folder: int) -> str:
+        return f"{sample.split}/{NAMES[folder]}/{sample.path.name}"
 
     columns = ("path", "label_str", "label")
     listed: dict[str, str] = {}
@@ -195,7 +195,7 @@ def _compare(found: Found, tables: Sequence[tuple[str, Path]]) -> None:
         named = {name: label.lower() for name, label, _ in rows}
         listed |= named
         confused = [row for row in rows if (row[1].lower(), row[2]) not in (("real", "1"), ("fake", "0"))]
-        there = {name_of(s) for s in found.samples if s.split == split}
+        there = {name_of(s, s.label) for s in found.samples if s.split == split}
         more, lost = there - named.keys(), named.keys() - there
         for number, text in (
             (len(rows) - len(named), f"wrong: {path.name} lists pictures more than once"),
@@ -210,6 +210,11 @@ def _compare(found: Found, tables: Sequence[tuple[str, Path]]) -> None:
         found.notes.append(
             f"{', '.join(missing)} not found: labels are those of the folders, with nothing to check them"
         )
-    found.conflicts = {s.path for s in found.samples if listed.get(name_of(s)) == NAMES[1 - s.label]}
+
+    def label_of(sample: Sample) -> str | None:
+        """By the table, which may have it in the other folder."""
+        return listed.get(name_of(sample, sample.label)) or listed.get(name_of(sample, 1 - sample.label))
+
+    found.conflicts = {s.path for s in found.samples if label_of(s) == NAMES[1 - s.label]}
     if number := len(found.conflicts):
         found.problems.append(f"wrong: pictures are in the folder of one class and listed as the other ({number:,})")

@@ -142,9 +142,11 @@ def _need_columns(path: Path, names: Iterable[str]) -> None:
 
 
 def _from_manifest(path: Path) -> Iterable[Sample]:
-    seen: dict[Path, Sample] = {}
+    seen: dict[str, Sample] = {}
+    base, marked = os.path.abspath(path.parent), 0
     for where, row in _parquet_rows(path) if is_parquet(path) else _csv_rows(path):
         if row.get("error"):
+            marked += 1
             continue
         label = LABELS.get((row["label"] or "").strip().lower())
         split = (row.get("split") or "").strip().lower()
@@ -156,12 +158,15 @@ def _from_manifest(path: Path) -> Iterable[Sample]:
             raise DataError(f"{path}, {where}: the path is missing")
         if "\0" in row["path"]:
             raise DataError(f"{path}, {where}: the path has a NUL character in it, as no path can; mend the row")
-        source, generator = row.get("source") or "", row.get("generator") or ""
+        source, generator = ((row.get(name) or "").strip() for name in ("source", "generator"))
         if source == "all":
             raise DataError(f"{path}, {where}: no source can be called all, as the figures of all pictures are")
         sample = Sample(path.parent / row["path"], label, source, SPLIT_NAMES.get(split, ""), generator)
-        if seen.setdefault(sample.path, sample) != sample:
+        first = seen.setdefault(os.path.normpath(os.path.join(base, row["path"])), sample)  # however it is spelled
+        if replace(sample, path=first.path) != first:
             raise DataError(f"{path}, {where}: {row['path']} is listed twice, differently")
+    if not seen:
+        raise DataError(f"{path} lists no picture to use: it needs rows without an error; {marked:,} have one")
     return seen.values()
 
 
@@ -207,13 +212,16 @@ def from_folders(root: Path) -> Iterator[Sample]:
     """The pictures in `{train,valid,test}/{real,fake}` or `{real,fake}` of a folder; with the latter, split is "".
 
     Raises:
-        DataError: the folder has both.
+        DataError: the folder has both, or beside splits a folder of classes that is called otherwise.
     """
     folders = _folders(root)
     splits = [(p, SPLIT_NAMES[p.name.lower()]) for p in folders if p.name.lower() in SPLIT_NAMES]
     for folder in folders if splits else []:
+        beside = f"{root} has {folder.name} beside {splits[0][0].name}"
         if folder.name.lower() in LABELS:  # the same pictures, perhaps, as they were before they were split
-            raise DataError(f"{root} has {folder.name} beside {splits[0][0].name}; keep either classes or splits in it")
+            raise DataError(f"{beside}; keep either classes or splits in it")
+        if folder.name.lower() not in SPLIT_NAMES and any(p.name.lower() in LABELS for p in folder.glob("*/")):
+            raise DataError(f"{beside}, which is no split; call it train, valid or test, or move it elsewhere")
     for folder, split in splits or [(root, "")]:
         for inner in _folders(folder):
             label = LABELS.get(inner.name.lower())

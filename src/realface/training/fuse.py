@@ -21,7 +21,7 @@ from scipy.special import expit
 from ..card import Card
 from ..data import Sample
 from ..data.crops import read_face
-from ..data.layouts import content_hash, fingerprints, read_splits
+from ..data.layouts import content_hash, read_splits
 from ..degrade import random_history
 from ..detector import Detector
 from ..errors import DataError, ImageError
@@ -41,7 +41,7 @@ from .features import program_of
 from .finish import finish
 from .sources import weights
 from .taught import of_versions
-from .train import sources_of
+from .train import differing, in_order, lines_of, of_sources, sources_of
 
 FOLDS = 6
 VERSIONS = 2  # of each picture, as it is and after one history: what heads for the fit learn from and are asked about
@@ -110,13 +110,18 @@ def fuse(data: Path, whole_run: Path, native_run: Path, out: Path) -> Path:
             training pictures in all versions of `whole_run`, for a smaller network to learn from.
 
     Raises:
-        DataError: a folder holds no such run, `whole_run` has no frozen trunk, or `out` holds something already or
-            cannot be made.
+        DataError: a folder holds no such run, or one of other pictures than those of `data`, `whole_run` has no frozen
+            trunk, they have not the same framing, or `out` holds something already or cannot be made.
     """
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise DataError(f"{out} holds something already; choose another --out")
     config, network = load_views(whole_run, native_run)
     splits = read_splits(data)
+    lines = lines_of(splits)
+    for run in (whole_run, native_run):
+        chosen = of_sources(splits, make_config(read_toml(run / "config.toml")))
+        if differing(run, {"pictures": in_order(chosen["train"] + chosen["valid"], lines)}):
+            raise DataError(f"{run} has learned from other pictures than those of {data}; name what it was trained on")
     known = known_to(native_run, splits["train"])
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -130,14 +135,13 @@ def fuse(data: Path, whole_run: Path, native_run: Path, out: Path) -> Path:
         network.fusion.weight.copy_(torch.from_numpy(weight)[None])
         network.fusion.bias.fill_(bias)
     (out / "config.toml").write_text(to_toml(config), encoding="utf-8")
-    lines = {name: features[name].lines if name in features else fingerprints(rows) for name, rows in splits.items()}
-    hashes = {name: content_hash(of_split) for name, of_split in lines.items() if of_split}
+    hashes = {name: content_hash(lines[s] for s in rows) for name, rows in splits.items() if rows}
     fused = {
         split: [of_split.inputs(version, whole) @ weight + bias for version, whole in enumerate(of_split.whole)]
         for split, of_split in views.items()
     }
     logits = torch.from_numpy(np.stack(fused["train"])).float()
-    save_file({"logits": logits}, out / "teacher.safetensors", of_versions(lines["train"], config))
+    save_file({"logits": logits}, out / "teacher.safetensors", of_versions([lines[s] for s in splits["train"]], config))
     valid = _scores(views["valid"], fused["valid"])
     return finish(network, config, splits, hashes, out, name="two-views", valid=valid)
 
@@ -146,12 +150,17 @@ def load_views(whole_run: Path, native_run: Path) -> tuple[Config, TwoViews]:
     """The configuration of the whole-face view, and both views with their trained weights and no fusion yet.
 
     Raises:
-        DataError: a folder holds no such run, or the trunk of the whole-face view was trained too.
+        DataError: a folder holds no such run, the trunk of the whole-face view was trained too, or the views were
+            trained with different framings.
     """
     config, whole = _load(whole_run, "clip-b16")
     if not config.freeze:  # what it is worth on sources it has not seen could not be told
         raise DataError(f"the trunk of {whole_run} has learned from all sources; train it anew with freeze=true")
-    _, native = _load(native_run, "native")
+    of_native, native = _load(native_run, "native")
+    if of_native.framing != config.framing:
+        raise DataError(
+            f"{native_run} has framing={of_native.framing} and {whole_run} framing={config.framing}; train one anew"
+        )
     assert isinstance(whole, ClipB16)
     assert isinstance(native, NativeView)
     return config, TwoViews(whole, native).eval()

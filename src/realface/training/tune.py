@@ -24,6 +24,7 @@ from ..networks import find
 from ..progress import bar
 from .config import SCHEDULES, SIZES, Config
 from .held_out import Unseen
+from .train import check
 from .tune_results import FINISHED, Tuned, write_results
 
 STARTUP = 4  # trials that run to their end before one is stopped early
@@ -62,13 +63,16 @@ def tune(
     Raises:
         KeyboardInterrupt: the search was interrupted; what it found is written, and `resume` goes on with it.
         DataError: the data has too few sources, or the study is there already, or not there to be resumed.
-        ConfigError: the storage cannot be opened, the study is of other settings or data, or every training diverged.
+        ConfigError: the settings cannot be tuned, the storage cannot be opened, the study is of other settings or data,
+            or every training diverged.
         WeightsError: the network's published weights were not fetched.
     """
     if find(config.network).window:
         raise ConfigError(f"{config.network} learns from pairs, of which no source can be left out; it cannot be tuned")
-    if config.teacher:
-        raise ConfigError("a teacher knows the sources that tuning leaves out; tune without one")
+    for name in ("start", "teacher"):
+        if getattr(config, name):
+            raise ConfigError(f"{name} is a run that knows the sources tuning leaves out; tune without it")
+    check(config)
     if not resume and (out / "trials.csv").exists():
         raise DataError(f"{out} holds a search already; add --resume to go on with it, or choose another --out")
     if resume and not storage and not (out / "study.db").exists():
@@ -119,7 +123,7 @@ def space(config: Config) -> Space:
         searched["degradations"] = FloatDistribution(0.0, 1.0)
         if find(config.network).any_size:
             side = config.input_size or find(config.network).input_size
-            sides = (other for other in (side - 32, side + 32, side + 64) if other in SIZES)
+            sides = (other for other in (side - 32, side + 32, side + 64) if other in SIZES and other >= config.part)
             searched["input_size"] = choices(config.input_size, *sides)
     return searched
 
