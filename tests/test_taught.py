@@ -268,6 +268,8 @@ def test_a_teacher_is_not_learned_from_with_a_frozen_trunk_or_faces_it_has_not_j
     teach(config, np.zeros((2, COUNT)))
     with pytest.raises(ConfigError, match="freeze"):
         train(tmp_path / "data", replace(config, freeze=True), tmp_path / "run")
+    with pytest.raises(ConfigError, match="no teacher has judged"):
+        train(tmp_path / "data", replace(config, network="native"), tmp_path / "run")
     with pytest.raises(ConfigError, match="has not judged the faces in pairs"):
         train(tmp_path / "data", replace(config, pairs="pairs"), tmp_path / "run")
     assert not (tmp_path / "run" / "config.toml").exists()

@@ -6,7 +6,6 @@ import stat
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
-from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -329,5 +328,5 @@ def _bound_memory() -> None:
 
 def bundled() -> dict[str, Path]:
     """The detectors that come with realface: name to file."""
-    folder = Path(str(resources.files("realface"))) / "weights"
+    folder = Path(__file__).parent / "weights"
     return {path.stem: path for path in sorted(folder.glob("*.onnx"))}

@@ -6,7 +6,7 @@ those of the OpenCV Zoo (MIT); `weights/finder/LICENCE.txt` says where they come
 
 from dataclasses import dataclass
 from functools import cache
-from importlib import resources
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -42,7 +42,7 @@ class Found:
 
 def weights() -> bytes:
     """The finder's ONNX file."""
-    return (resources.files("realface") / "weights" / "finder" / "yunet.onnx").read_bytes()
+    return (Path(__file__).parent / "weights" / "finder" / "yunet.onnx").read_bytes()
 
 
 def find(picture: np.ndarray) -> list[Found]:

@@ -110,6 +110,8 @@ def check(config: Config) -> None:
         raise ConfigError(
             "with freeze, features of whole pictures are learned from: neither windows nor a teacher's versions"
         )
+    if network.window and config.teacher:
+        raise ConfigError(f"{config.network} learns from twins, which no teacher has judged; train it without one")
     size = config.input_size or network.input_size
     fits = network.any_size and not (config.freeze or network.window) and config.part <= size
     if config.part and not fits:

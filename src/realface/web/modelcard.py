@@ -1,10 +1,9 @@
 """The model card as a page of the app can show it."""
 
 import re
-from importlib import resources
 from pathlib import Path
 
-PACKAGE = Path(str(resources.files("realface")))
+PACKAGE = Path(__file__).parents[1]
 
 
 def model_card(package: Path = PACKAGE) -> str:
