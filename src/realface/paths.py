@@ -62,7 +62,7 @@ def expand(paths: Iterable[str], suffixes: tuple[str, ...] = SUFFIXES) -> Iterat
 
 def matches(pattern: str) -> Iterator[str]:
     """What a glob matches, in no order, some of it twice. `**` enters no folder that is a link: it may lead back."""
-    parts = pattern.split(os.sep)
+    parts = pattern.replace(os.altsep or os.sep, os.sep).split(os.sep)
     if "\0" in pattern:
         return
     if "**" not in parts:
