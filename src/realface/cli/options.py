@@ -47,7 +47,7 @@ def need_form(out: Path | None, form: str, *others: str) -> None:
 
 def need_folder(out: Path | None) -> None:
     """DataError where a file is to be written to a folder that is not there, or is a folder itself."""
-    if out and os.path.isdir(out):  # that of a path may raise
+    if out and os.path.isdir(out):  # which never raises, as `Path.is_dir` may
         raise DataError(f"{out} is a folder; name a file in it")
     if out and not os.path.isdir(out.absolute().parent):
         raise DataError(f"there is no folder {out.absolute().parent} to write {out.name} to")
