@@ -171,10 +171,10 @@ def test_damaged_parts_are_scanned_again_and_results_are_left_alone(
 ) -> None:
     [part] = folder_of(begun).glob("*.parquet")
     part.write_bytes(part.read_bytes()[:-9])
-    scan(sources, begun, detector=str(detector_file), workers=2, resume=True)
+    assert scan(sources, begun, detector=str(detector_file), workers=2, resume=True)
     assert parquet.read_table(begun).equals(undisturbed)
     written = begun.stat()
-    scan(sources, begun, detector=str(detector_file), resume=True)
+    assert not scan(sources, begun, detector=str(detector_file), resume=True), "it was finished"
     with pytest.raises(ScanError, match="there already; name another"):
         scan(sources, begun, detector=str(detector_file))
     assert begun.stat() == written
@@ -273,6 +273,8 @@ def test_the_command_line(begun: Path, sources: list[str], detector_file: Path, 
         ["25", "0", "25", f"{sources[0]}/bright"],
         ["1", "0", "2", f"{sources[1]}::in"],
     ]
+    assert run(monkeypatch, *scan_it, "--resume") == 1
+    assert "was finished before, and nothing was looked at again" in capsys.readouterr().out
     found = summary(begun)
     assert found.answers == {"fake": 26, "real": 26, "not_an_image": 2, "empty": 1, "inconclusive": 1, "not_found": 1}
     assert (found.answered, found.finished) == (False, True)

@@ -1,5 +1,6 @@
 """The results of a scan on the disk: what is judged again, what the disk refuses, and that no part is lost."""
 
+import os
 from collections.abc import Container
 from itertools import count, islice
 from pathlib import Path
@@ -53,6 +54,16 @@ def out(tmp_path: Path) -> Path:
 def codes(out: Path) -> dict[str, str]:
     rows = parquet.read_table(out)
     return dict(zip(rows["path"].to_pylist(), rows["error_code"].to_pylist(), strict=True))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no such names there")
+def test_a_colon_in_the_name_of_a_result_makes_no_url_of_it(
+    tmp_path: Path, undisturbed: pa.Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    go_on(Path("ours:1.parquet"), OUTAGE)
+    assert len(go_on(Path("ours:1.parquet"))) == len(OUTAGE)
+    assert parquet.read_table(tmp_path / "ours:1.parquet").equals(undisturbed)
 
 
 def test_only_pictures_that_were_unreachable_are_judged_again(out: Path, undisturbed: pa.Table) -> None:

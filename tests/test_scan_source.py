@@ -147,6 +147,40 @@ def test_a_damaged_header_is_not_the_end(tmp_path: Path) -> None:
     assert code(broken) == "unreadable"
 
 
+def test_a_header_of_zeros_is_not_the_end(tmp_path: Path) -> None:
+    whole = bytearray(shard(tmp_path / "s.tar", {"1.jpg": b"1", "2.jpg": b"2", "3.jpg": b"3"}))
+    whole[1024:1536] = bytes(512)
+    (tmp_path / "s.tar").write_bytes(whole)
+    one, broken = entries([str(tmp_path / "s.tar")])
+    assert (read(one, Limits()), code(broken)) == (b"1", "unreadable")
+    (tmp_path / "s.tar").write_bytes(bytes(10240))
+    [broken] = entries([str(tmp_path / "s.tar")])
+    assert "nothing is in it" in broken.broken
+
+
+def test_a_file_with_holes_is_not_taken_for_its_bytes_in_the_shard(tmp_path: Path) -> None:
+    """What stands there is but its parts that are no holes, and then the next files."""
+    header = tarfile.TarInfo("2.jpg")
+    header.pax_headers = SPARSE | {"GNU.sparse.realsize": "9000", "GNU.sparse.name": "2.jpg"}
+    header.size = 512 + 4
+    map_of = b"1\n8996\n4\n".ljust(512, b"\0")
+    whole = header.tobuf(tarfile.PAX_FORMAT) + map_of + b"data".ljust(512, b"\0")
+    (tmp_path / "s.tar").write_bytes(whole + shard(tmp_path / "t.tar", {"3.jpg": b"3"}))
+    holes, other = entries([str(tmp_path / "s.tar")])
+    assert (code(holes), "holes" in holes.broken) == ("unreadable", True)
+    assert read(other, Limits()) == b"3"
+
+
+def test_a_name_with_two_colons_is_no_chain_of_urls(tree: Path) -> None:
+    """Or it would be judged as what stands before them."""
+    (tree / "a.jpg").write_bytes(b"before")
+    (tree / "a.jpg::b.jpg").write_bytes(b"whole")
+    found = {entry.path.rpartition("/")[2]: read(entry, Limits()) for entry in entries([f"file://{tree}"])}
+    assert (found["a.jpg"], found["a.jpg::b.jpg"]) == (b"before", b"whole")
+    with pytest.raises(ScanError, match="cannot be opened"):
+        paths("zip://*.jpg::pictures.zip")
+
+
 def test_a_name_without_end_is_not_read(tmp_path: Path) -> None:
     header = tarfile.TarInfo("x")
     header.type, header.size = tarfile.GNUTYPE_LONGNAME, 2**33
@@ -242,7 +276,7 @@ def test_urls_that_cannot_be_opened_say_what_to_do(monkeypatch: pytest.MonkeyPat
     def missing(*_: object, **__: object) -> None:
         raise ImportError("Install s3fs to access S3")
 
-    monkeypatch.setattr(source.fsspec, "url_to_fs", missing)
+    monkeypatch.setattr(source.fsspec, "get_filesystem_class", missing)
     with pytest.raises(MissingExtra, match=r"realface\[scan,urls\]"):
         paths("s3://bucket/pictures")
     with pytest.raises(MissingExtra, match="Install"):

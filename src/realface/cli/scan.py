@@ -68,7 +68,7 @@ def scan(
     from ..scan.summary import summary as sum_up
 
     try:
-        run_scan(
+        begun = run_scan(
             sources,
             out,
             detector=detector,
@@ -83,7 +83,10 @@ def scan(
         fail(f"stopped; go on with: realface scan --resume {shlex.join(words)}", 130)
     found = sum_up(out)
     print(found.told(20))
-    print(f"\n{out} holds a row for each picture. A verdict is a hint for a person, not proof.")
+    if begun:
+        print(f"\n{out} holds a row for each picture. A verdict is a hint for a person, not proof.")
+    else:
+        print(f"\n{out} was finished before, and nothing was looked at again; for new pictures name another --out.")
     if Unreachable.code in found.answers:
         print("Pictures that were unreachable are asked for again by the same command with --resume.")
     raise typer.Exit(0 if found.answered else 1)

@@ -52,7 +52,8 @@ class Parts:
     """
 
     def __init__(self, out: Path, record: dict[str, Any], *, resume: bool, rows: int) -> None:
-        self.out, self.folder = out, folder_of(out)
+        self.out = out.absolute()  # or Arrow takes a colon in it for that of a URL
+        self.folder = folder_of(self.out)
         self._record, self._most = json.dumps(record), rows
         self.finished = False
         self._waiting: list[pa.Table] = []
@@ -71,7 +72,7 @@ class Parts:
                 self._check_record(record)
                 self._written = self._count()
                 self.done = self._written - sum(map(_missing, self._parts()))
-                self.finished = out.exists() and not (self._written and _missing(out))
+                self.finished = self.out.exists() and not (self._written and _missing(self.out))
             except BaseException:
                 self._release()
                 raise

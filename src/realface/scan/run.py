@@ -37,7 +37,7 @@ def scan(
     address: str | None = None,
     limits: Limits = Limits(),
     part_rows: int = 1000,
-) -> None:
+) -> bool:
     """Judge all pictures of some sources and write a row for each, in their order, to a Parquet file.
 
     Interrupted or killed, it goes on with `resume` where it stopped; with neither a result nor a part of one, `resume`
@@ -53,6 +53,9 @@ def scan(
         limits: largest files and pictures that are read.
         part_rows: pictures after which a part is written, or after 30 seconds.
 
+    Returns:
+        Whether anything was left to do; the sources of a finished scan are not looked at again.
+
     Raises:
         ScanError: it cannot begin, or not go on with what is there.
         DetectorError: there is no such detector.
@@ -67,7 +70,7 @@ def scan(
     }
     with Parts(out, record, resume=resume, rows=part_rows) as parts:
         if parts.finished:
-            return
+            return False
         check_there(sources)
         batches = _batches(_rest(entries(sources), parts.rows()))
         with bar() as display:
@@ -79,6 +82,7 @@ def scan(
                     parts.add(rows)
                     display.update(task, completed=parts.done)
         parts.join()
+    return True
 
 
 def _judged(

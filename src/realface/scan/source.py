@@ -268,16 +268,17 @@ def _open_url(url: str) -> tuple[Any, str]:
             options["timeout"] = aiohttp.ClientTimeout(total=300, sock_connect=10, sock_read=20)
         if kind in ("s3", "s3a"):
             os.environ.setdefault("AWS_MAX_ATTEMPTS", "2")  # within each try of s3fs
-        system, path = fsspec.url_to_fs(url, **options)
+        opener = fsspec.get_filesystem_class(kind)  # `fsspec.url_to_fs` takes a `::` in a name for a chain of URLs
+        system = fsspec.filesystem(kind, **opener._get_kwargs_from_urls(url), **options)
         if kind in ("s3", "s3a"):  # five tries of 15 seconds, for a part of a file five times five
             system.retries, system.read_timeout = 2, 10
-        return system, str(path)
+        return system, str(opener._strip_protocol(url))
     except ImportError as error:
         ours = kind in ("http", "https", "s3", "s3a")
         how = 'pip install "realface[scan,urls]"' if ours else str(error)
         raise MissingExtra(f"{kind}:// needs another package: {how}") from None
-    except ValueError as error:
-        raise ScanError(f"{url}: {error}") from None
+    except (ValueError, TypeError, OSError) as error:  # no such kind, or one that needs more than a URL
+        raise ScanError(f"{url} cannot be opened: {error}") from None
 
 
 def _opened(system: Any, path: str) -> Any:
@@ -338,11 +339,14 @@ def _shard(path: str, file: str) -> Iterator[Entry]:
                 headers.left = _MAX_HEADERS
                 tar.members.clear()  # it would keep them all
                 if member.isreg() and member.name.lower().endswith(SUFFIXES):
-                    yield Entry(f"{path}::{member.name}", file, member.offset_data, member.size)
-            raw.seek(tar.offset)  # tarfile takes a damaged header for the end
-            after = raw.read(512)
+                    lies = "" if not member.issparse() else "a file with holes is not read in a shard; unpack it"
+                    yield Entry(f"{path}::{member.name}", file, member.offset_data, member.size, lies)
+            raw.seek(tar.offset)  # tarfile takes a damaged header for the end, and one block of zeros, of the two
+            after = raw.read(1024)
         if after.strip(b"\0") or len(after) % 512:
             raise tarfile.ReadError("a header is damaged")
+        if not tar.offset:
+            raise tarfile.ReadError("nothing is in it")
     except Unreadable as error:
         yield Entry(path, file, broken=str(error))
     except RealfaceError:
