@@ -137,6 +137,8 @@ def test_forms_of_something_else_are_refused(client: Client) -> None:
 
 def test_wrong_places_methods_and_parameters(client: Client, detector: Detector) -> None:
     assert refusal(client.get("/")) == (404, "not_found")
+    assert refusal(client.get("/healthz/", allow_redirects=False)) == (404, "not_found")
+    assert refusal(client.post("/v1/check/", data=FAKE, allow_redirects=False)) == (404, "not_found")
     assert refusal(client.get("/v1/check")) == (405, "method")
     assert client.get("/v1/check").headers["allow"] == "POST"
     assert refusal(client.post("/v1/check?report=pdf", data=FAKE)) == (422, "request")
@@ -146,6 +148,7 @@ def test_wrong_places_methods_and_parameters(client: Client, detector: Detector)
     assert unknown.json()["error"]["message"].startswith("stabilty: ")
     with served(make_app(detector)) as plain:
         assert refusal(plain.post("/v1/check?heatmap=true", data=FAKE)) == (422, "request")
+        assert refusal(plain.post("/v1/check?report=html&heatmap=true", data=FAKE)) == (422, "request")
         assert "Stability: the verdict holds" in plain.post("/v1/check?report=html", data=FAKE).text
 
 
@@ -191,6 +194,25 @@ def test_without_a_record_there_is_no_answer(judge: Detector, url: str, capsys: 
         trail.fails = False
         assert client.post("/v1/check", data=FAKE).json()["verdict"] == "fake"
         assert client.get("/readyz").json() == {"status": "ok"}
+
+
+def test_without_the_file_of_the_trail_there_is_no_answer(judge: Detector, tmp_path: Path) -> None:
+    file = tmp_path / "trail.db"
+    with served(make_app(judge, trail=Trail(str(file)))) as client:
+        assert client.post("/v1/check", data=FAKE).status_code == 200
+        file.rename(tmp_path / "old.db")
+        assert refusal(client.get("/readyz")) == (503, "trail")
+        assert refusal(client.post("/v1/check", data=FAKE)) == (503, "trail")
+        (tmp_path / "old.db").rename(file)
+        assert client.post("/v1/check", data=FAKE).status_code == 200
+
+
+def test_at_the_end_all_records_are_in_the_file_itself(judge: Detector, tmp_path: Path) -> None:
+    trail = Trail(str(tmp_path / "trail.db"))
+    with served(make_app(judge, trail=trail)) as client:
+        assert client.post("/v1/check", data=FAKE).status_code == 200
+    assert [file.name for file in tmp_path.iterdir()] == ["trail.db"]
+    assert trail.head().n == 1
 
 
 def test_a_defect_is_one_sentence(judge: Detector, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -244,6 +266,9 @@ def test_metrics_count_what_was_answered(client: Client) -> None:
 
     name = 'realface_pictures_total{status="ok",verdict="fake"}'
     before, answers = count(name), count('realface_requests_total{status="200"}')
+    wrong = count('realface_requests_total{status="422"}')
+    assert client.post("/v1/check?heatmap=maybe", data=FAKE).status_code == 422
+    assert count('realface_requests_total{status="422"}') == wrong + 1
     client.post("/v1/check", files=[("file", FAKE), ("file", FAKE)])
     assert count(name) == before + 2
     assert count('realface_requests_total{status="200"}') == answers + 1

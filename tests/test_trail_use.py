@@ -2,10 +2,15 @@
 
 import csv
 import json
+import os
 import re
+import shutil
 import sqlite3
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +44,24 @@ def path(tmp_path: Path) -> Path:
     trail.append([entry(day) for day in range(1, 7)])
     trail.close()
     return tmp_path / "trail.db"
+
+
+@contextmanager
+def sealed(*files: Path) -> Iterator[Path]:
+    """A folder with these files, in which nothing can be written, not even by the superuser."""
+    folder, root = Path(tempfile.mkdtemp(prefix="realface-")), os.getuid() == 0  # not pytest's: only its owner enters
+    try:
+        for file in files:
+            shutil.copyfile(file, folder / file.name)
+        folder.chmod(0o555)
+        if root:
+            os.setresuid(65534, 65534, 0)
+        yield folder
+    finally:
+        if root:
+            os.setresuid(0, 0, 0)
+        folder.chmod(0o755)
+        shutil.rmtree(folder)
 
 
 class TestExport:
@@ -105,6 +128,16 @@ class TestExport:
             run("export", path, "--out", tmp_path / name)
         assert not list(tmp_path.glob("t.*"))
 
+    @pytest.mark.parametrize("kind", ["jsonl", "csv", "parquet"])
+    @pytest.mark.parametrize(
+        "change", ["DELETE FROM realface_trail WHERE n > 4", "UPDATE realface_trail_head SET n = 5"]
+    )
+    def test_as_many_are_written_as_there_are_or_none(self, path: Path, tmp_path: Path, change: str, kind: str) -> None:
+        unguarded(f"sqlite:///{path}", change)
+        with pytest.raises(TrailError, match=r"the trail has [46] records, not the [56] .* `realface audit verify`"):
+            run("export", path, "--out", tmp_path / f"t.{kind}")
+        assert not list(tmp_path.glob("t.*"))
+
     def test_the_document_checks_an_export_without_realface(self, path: Path, tmp_path: Path) -> None:
         (code,) = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL)
         run("prune", path, "--before", "2026-01-03", "--by", "x")
@@ -147,6 +180,37 @@ class TestCommands:
         before = path.read_bytes()
         assert run("verify", path)[0] == run("export", path, "--out", path.with_name("t.csv"))[0] == 0
         assert path.read_bytes() == before
+
+    @pytest.mark.parametrize("name", ["trail.db", "a?mode=rwc#b%41.db"])
+    def test_a_copy_with_its_log_is_not_changed(self, path: Path, tmp_path: Path, name: str) -> None:
+        trail = Trail(str(path))
+        trail.append([entry(7)])
+        (tmp_path / "copy").mkdir()
+        copies = [tmp_path / "copy" / f"{name}{end}" for end in ("", "-wal")]
+        for copy, end in zip(copies, ("", "-wal"), strict=True):
+            shutil.copyfile(f"{path}{end}", copy)
+        trail.close()
+        before = [copy.read_bytes() for copy in copies]
+        code = (
+            "from realface.cli import main; main()"  # a process of its own, for it is at the end that SQLite tidies up
+        )
+        command = [sys.executable, "-c", code, "audit", "verify", str(copies[0])]
+        assert "7 records" in subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        assert [copy.read_bytes() for copy in copies] == before
+
+    @pytest.mark.parametrize("used", [False, True])
+    def test_a_trail_is_read_where_nothing_can_be_written(self, path: Path, used: bool) -> None:
+        run("verify", shutil.copy(path, path.with_name("other.db")))  # loads what the superuser alone may read
+        trail = Trail(str(path))
+        trail.append([entry(7)])
+        if not used:
+            trail.close()
+        with sealed(*sorted(path.parent.glob("trail.db*"))) as folder:
+            before = {file.name: file.read_bytes() for file in folder.iterdir()}
+            assert len(before) == (3 if used else 1)
+            assert "7 records" in run("verify", folder / "trail.db")[1]
+            assert {file.name: file.read_bytes() for file in folder.iterdir()} == before
+        trail.close()
 
     def test_verify_counts_what_it_does_not_tell(self, path: Path) -> None:
         trail = Trail(f"sqlite:///{path}")
@@ -205,6 +269,29 @@ class TestNoTrail:
         for place in (tmp_path / "no/trail.db", tmp_path):
             with pytest.raises(TrailError):
                 Trail(str(place))
+
+    @pytest.mark.parametrize("again", [False, True])
+    def test_what_lies_elsewhere_is_not_written_to(self, path: Path, tmp_path: Path, again: bool) -> None:
+        trail = Trail(str(path))
+        trail.append([entry(7)])
+        (tmp_path / "old").mkdir()
+        for file in tmp_path.glob("trail.db*"):
+            file.rename(tmp_path / "old" / file.name)
+        if again:
+            Trail(str(path)).close()
+        assert trail.lost
+        with pytest.raises(TrailError, match="was moved, removed or replaced; put it back, or start again"):
+            trail.append([entry(8)])
+        assert path.exists() == again
+        for file in (tmp_path / "old").iterdir():
+            file.rename(tmp_path / file.name)
+        trail.append([entry(9)])
+        assert trail.verify().problems == []
+        trail.close()
+        path.unlink()
+        with pytest.raises(TrailError, match="unable to open"):  # nor does a pool that connects anew begin a file
+            trail.append([entry(10)])
+        assert not path.exists()
 
     def test_only_its_owner_can_read_it(self, path: Path) -> None:
         assert path.stat().st_mode & 0o077 == 0

@@ -40,7 +40,7 @@ def verify(
     for hash_ in hashes:
         if not re.fullmatch("[0-9a-f]{64}", hash_):
             raise TrailError(f"--expect {hash_}: this is no hash; give all 64 hexadecimal digits that were noted")
-    walk = Trail(url, create=False).verify(hashes, _progress)
+    walk = Trail(url, read_only=True).verify(hashes, _progress)
     print(f"{walk.records:,} records, and {walk.pruned:,} older ones that were removed")
     print(f"last record: {walk.n}\nlast hash: {printable(str(walk.hash))}", *walk.problems, sep="\n")
     if walk.count > len(walk.problems):
@@ -59,7 +59,7 @@ def export(
     from ..trail.export import export as write
 
     need_folder(out)
-    print(f"{write(Trail(url, create=False), out, _progress):,} records are in {out}")
+    print(f"{write(Trail(url, read_only=True), out, _progress):,} records are in {out}")
 
 
 @audit_app.command()

@@ -28,7 +28,7 @@ def export(trail: Trail, out: Path, track: Track = untracked) -> int:
         How many there are.
 
     Raises:
-        TrailError: of another kind of file, or it cannot be written.
+        TrailError: of another kind of file, it cannot be written, or records are missing or too many.
         MissingExtra: Parquet needs pyarrow.
     """
     writers = {".jsonl": _jsonl, ".csv": _csv, ".parquet": _parquet}
@@ -39,7 +39,7 @@ def export(trail: Trail, out: Path, track: Track = untracked) -> int:
     try:
         with trail.records() as (head, rows):
             count = head.n - head.pruned
-            write(part, track(rows, count))
+            write(part, track(_all(rows, count), count))
         part.replace(out)
     except OSError as error:
         raise TrailError(f"{out} could not be written: {error.strerror or error}") from None
@@ -50,6 +50,16 @@ def export(trail: Trail, out: Path, track: Track = untracked) -> int:
         with suppress(OSError):  # mostly there is none
             part.unlink()
     return count
+
+
+def _all(rows: Records, count: int) -> Records:
+    """Pass records on; TrailError at the end if they were not as many as the trail says."""
+    passed = 0
+    for row in rows:
+        yield row
+        passed += 1
+    if passed != count:
+        raise TrailError(f"the trail has {passed:,} records, not the {count:,} it says; see `realface audit verify`")
 
 
 def _listed(row: Mapping[str, Any]) -> dict[str, Any]:

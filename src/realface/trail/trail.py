@@ -1,6 +1,7 @@
 """One audit trail in a database: SQLite or PostgreSQL."""
 
 import json
+import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -51,21 +52,29 @@ class Head:
 class Trail:
     """An append-only table of what was answered, safe with several threads, processes and servers on one database."""
 
-    def __init__(self, url: str, *, create: bool = True) -> None:
+    def __init__(self, url: str, *, create: bool = True, read_only: bool = False) -> None:
         """Open a trail.
 
         Args:
             url: the path of an SQLite file, or a URL as SQLAlchemy has them: sqlite:///PATH, postgresql://USER@HOST/NAME.
             create: begin one where there is none.
+            read_only: neither begin one nor change its file, which may lie where nothing can be written.
 
         Raises:
             TrailError: the database cannot be opened, or holds something else.
             MissingExtra: there is no driver for PostgreSQL.
         """
         self._lock = threading.Lock()
-        self._name, self._engine = _engine(url, create)
+        create = create and not read_only
+        self._name, self._path, self._engine = _engine(url, create=create, read_only=read_only)
+        self._file = _file(self._path)
         with self._transaction(writes=create) as connection:
             prepare(connection, self._name, create=create)
+
+    @property
+    def lost(self) -> bool:
+        """Whether an SQLite file was moved, removed or replaced since: what is open would write to it all the same."""
+        return _file(self._path) != self._file
 
     def append(self, entries: Sequence[Entry]) -> None:
         """Write entries, all or none; they are on the disk when this returns.
@@ -193,10 +202,24 @@ class Trail:
         except SQLAlchemyError as error:
             said = str(error.orig if isinstance(error, DBAPIError) else error).strip().partition("\n")[0]
             raise TrailError(f"the audit trail {self._name}: {said or type(error).__name__}") from None
+        if writes and self.lost:  # asked last: what is moved from now on has this in it
+            hint = "put it back, or start again with a new one"
+            raise TrailError(f"the file of the audit trail {self._name} was moved, removed or replaced; {hint}")
 
 
-def _engine(url: str, create: bool) -> tuple[str, Engine]:
-    """How a database is called, without its password or options, and the way into it."""
+def _file(path: Path | None) -> tuple[int, int] | None:
+    """By what a file is known, whatever its name; None where there is none."""
+    if path is None:
+        return None
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _engine(url: str, *, create: bool, read_only: bool) -> tuple[str, Path | None, Engine]:
+    """How a database is called, without its password or options, its file if it is SQLite, and the way into it."""
     try:
         parsed = make_url(url) if "://" in url else URL.create("sqlite", database=url)
     except (ArgumentError, ValueError):  # not repeated: there may be a password in it
@@ -211,12 +234,12 @@ def _engine(url: str, create: bool) -> tuple[str, Engine]:
                 raise TrailError(f"there is no audit trail {path}; check the path")
         except (OSError, ValueError) as error:
             raise TrailError(f"the audit trail {path} cannot be opened: {error}") from None
-        engine = create_engine(parsed, connect_args={"timeout": 60})
+        engine = create_engine(_sqlite_url(path.resolve(), read_only), connect_args={"timeout": 60})
         event.listen(engine, "connect", _sqlite_connect)
-        if create:  # what is only read is not changed
+        if create:  # else it stays as it was begun
             event.listen(engine, "connect", _sqlite_write_ahead)
         event.listen(engine, "begin", _sqlite_begin)
-        return str(path), engine
+        return str(path), path.absolute(), engine
     if parsed.get_backend_name() not in ("postgresql", "postgres"):
         raise TrailError(f"an audit trail is kept in an SQLite file or in PostgreSQL, not in {name}")
     try:
@@ -226,7 +249,15 @@ def _engine(url: str, create: bool) -> tuple[str, Engine]:
     parsed = parsed.set(drivername="postgresql+psycopg", query={**_PATIENCE, **parsed.query})
     engine = create_engine(parsed, pool_pre_ping=True)
     event.listen(engine, "begin", _postgresql_begin)
-    return name, engine
+    return name, None, engine
+
+
+def _sqlite_url(path: Path, read_only: bool) -> URL:
+    """Of a file that is there: another one is not begun in its place later."""
+    options = {"uri": "true", "mode": "ro" if read_only else "rw"}
+    if read_only and not os.access(path.parent, os.W_OK) and not Path(f"{path}-wal").exists():
+        options["immutable"] = "1"  # else SQLite would put a log beside it even to read
+    return URL.create("sqlite", database=path.as_uri(), query=options)
 
 
 def _sqlite_connect(connection: Any, _: object) -> None:

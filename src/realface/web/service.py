@@ -98,6 +98,16 @@ class Service:
         response.headers["X-Request-ID"] = number
         return response
 
+    async def wrong(self, request: Request, error: Exception) -> Response:
+        """The refusal of a check whose parameters FastAPI found wrong; counted like every other."""
+        assert isinstance(error, RequestValidationError)
+        start = time.perf_counter()
+        await drain(request)
+        first = error.errors()[0]
+        response = Refused("request", f"{first['loc'][-1]}: {first['msg']}; see /openapi.json").response()
+        self.metrics.request(response.status_code, time.perf_counter() - start)
+        return response
+
     async def _answer(
         self, request: Request, sent: Body, key: str | None, wish: Wish, report: bool, number: str
     ) -> Response:
@@ -203,7 +213,7 @@ def make_app(
         detector: judges; best loaded with `threads=1`, the settings' limits and a `max_faces` that fits the timeout.
         settings: what is allowed.
         keys: names and hashes of API keys, see `service_keys`; None lets everybody in.
-        trail: where every answer is recorded before it is given; None records nothing.
+        trail: where every answer is recorded before it is given, closed at the end; None records nothing.
     """
     service = Service(detector, settings, keys, trail)
 
@@ -214,12 +224,20 @@ def make_app(
         detector.logits([blank])  # what cannot judge must not say that it is ready
         yield
         service.queue.close()
+        if trail:
+            trail.close()
 
     app = FastAPI(
-        title="realface", description=ABOUT, version=__version__, docs_url=None, redoc_url=None, lifespan=lifespan
+        title="realface",
+        description=ABOUT,
+        version=__version__,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,  # to whatever host the caller names
+        lifespan=lifespan,
     )
     app.add_exception_handler(HTTPException, _no_such)
-    app.add_exception_handler(RequestValidationError, _wrong)
+    app.add_exception_handler(RequestValidationError, service.wrong)
     guard = HTTPBearer(auto_error=False, description="Made with `realface serve --add-key`") if keys else _no_key
     Key = Annotated[HTTPAuthorizationCredentials | None, Depends(guard)]
 
@@ -232,8 +250,9 @@ def make_app(
         The body is a picture's bytes (JPEG, PNG, WebP, BMP, TIFF, GIF), or a form with pictures in fields named `file`.
         One picture gets one object, a form a list, in order; in a form, one bad picture does not stop the rest.
         """
-        wish = Wish(detector.explains, True) if asked.report else Wish(asked.heatmap, asked.stability)
-        return await service.answer(request, key.credentials if key else None, wish, asked.report is not None)
+        report = asked.report is not None
+        wish = Wish(asked.heatmap or (report and detector.explains), asked.stability or report)
+        return await service.answer(request, key.credentials if key else None, wish, report)
 
     @app.head("/healthz", include_in_schema=False)
     @app.get("/healthz", responses=HEALTH, response_class=Response, tags=["operate"])
@@ -275,10 +294,3 @@ async def _no_such(request: Request, error: Exception) -> Response:
     response = Refused(code, f"{error.detail}; see /openapi.json").response()
     response.headers.update(error.headers or {})
     return response
-
-
-async def _wrong(request: Request, error: Exception) -> Response:
-    assert isinstance(error, RequestValidationError)
-    await drain(request)
-    first = error.errors()[0]
-    return Refused("request", f"{first['loc'][-1]}: {first['msg']}; see /openapi.json").response()

@@ -137,7 +137,9 @@ class Recorder:
 
     @property
     def failing(self) -> bool:
-        """Whether a record hangs or the last failed; forgiven soon, for without requests nothing would show it well."""
+        """Whether the file is gone, a record hangs or the last failed; that is forgiven, for requests may stay away."""
+        if self._trail and self._trail.lost:
+            return True
         now = time.monotonic()
         return now - self._failed < FORGIVEN or now - self._begun > FORGIVEN
 
