@@ -1,5 +1,6 @@
 """Detectors side by side: paired differences, and what they say."""
 
+import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -43,7 +44,7 @@ def test_a_better_detector_is_said_to_be_better(scores: tuple[np.ndarray, ...]) 
     got = differences(rows_of(labels, first, "a"), rows_of(labels, second, "b"))
     assert (got["pictures"], got["left_out"], list(got["figures"])) == (600, 0, list(FIGURES))
     back = differences(rows_of(labels, second, "b"), rows_of(labels, first, "a"))
-    for name in ("auc", "ap", "eer", "accuracy", "apcer_at_0.01", "brier"):
+    for name in ("auc", "ap", "eer", "accuracy", "brier"):
         row, reverse = got["figures"][name], back["figures"][name]
         assert row["says"] == "better", name
         assert reverse["says"] == "worse", name
@@ -101,14 +102,16 @@ def test_a_metric_is_a_line_in_one_table(monkeypatch: pytest.MonkeyPatch, scores
 
 def test_only_what_both_answered_counts(scores: tuple[np.ndarray, ...]) -> None:
     labels, first, second = scores
-    some = rows_of(labels, second, "b")
-    some[3] = replace(some[3], status="missing", fake={}, called={})
-    got = differences(rows_of(labels, first, "a")[:-5], some)
+    one, some = rows_of(labels, first, "a"), rows_of(labels, second, "b")
+    for rows, lost in ((some, [3]), (one, range(-5, 0))):
+        for i in lost:
+            rows[i] = replace(rows[i], status="missing", fake={}, called={})
+    got = differences(one, some)
     assert (got["pictures"], got["left_out"]) == (594, 6)
     one_class = differences(rows_of(labels, first, "a")[:100], rows_of(labels, second, "b")[:100])
     assert {"accuracy", "bpcer", "inconclusive", "brier"} <= one_class["figures"].keys()
     assert not {"auc", "ap", "eer", "apcer", "apcer_at_0.01", "ece"} & one_class["figures"].keys()
-    nothing = differences(rows_of(labels, first, "a")[:5], rows_of(labels, second, "b")[5:])
+    nothing = differences(one[-5:], some[-5:])
     assert (nothing["pictures"], nothing["figures"]) == (0, {})
 
 
@@ -148,6 +151,45 @@ def test_two_evaluations_from_the_command_line(run, tmp_path: Path) -> None:
     assert (len(described), [len(some) for some in rows], left_out) == (2, [12, 12], 0)
     status, _, err = run("evaluate", data, "--detector", detectors[0], "--detector", detectors[0])
     assert (status, "named twice" in err) == (2, True)
+
+
+def test_a_detector_may_have_judged_in_several_evaluations(tmp_path: Path) -> None:
+    """In whatever order they are named; files that nobody could read are no picture in common."""
+    labels, fake = np.array([0, 1, 0, 1, 1]), np.array([0.1, 0.9, 0.2, 0.8, 0.7])
+    rows = {who: rows_of(labels, fake, who) for who in "de"}
+    folders = [tmp_path / name for name in "pqr"]
+    for folder, kept in zip(folders, (rows["d"][:2], rows["d"][2:], rows["e"]), strict=True):
+        folder.mkdir()
+        lost = Row(f"{folder.name}.jpg", "unreadable", 1, "", "", kept[0].detector, "c", "error")
+        write(folder / FILE, [*kept, kept[0], lost])
+        told = json.loads(described())
+        told["detectors"] = [known for known in told["detectors"] if known["detector"]["sha256"] == kept[0].detector]
+        (folder / "evaluation.json").write_text(json.dumps(told))
+    for order in (folders, folders[::-1], [folders[1], folders[2], folders[0]]):
+        who, told_rows, left_out = load(order)
+        assert sorted(known["detector"]["sha256"] for known in who) == ["d", "e"]
+        assert [[row.path for row in of_one] for of_one in told_rows] == [[f"{i}" for i in range(5)]] * 2
+        assert left_out == 3
+
+
+def test_few_real_pictures_say_nothing_about_rare_accusations() -> None:
+    labels = np.repeat([0, 1], [12, 200])
+    rng = np.random.default_rng(3)
+    good, bad = (np.where(labels == 1, rng.uniform(low, 1, 212), rng.uniform(0, 0.3, 212)) for low in (0.5, 0.0))
+    figures = differences(rows_of(labels, good, "a"), rows_of(labels, bad, "b"))["figures"]
+    assert figures["apcer"]["says"] == "worse"
+    assert (figures["apcer_at_0.01"]["says"], figures["apcer_at_0.01"]["difference"] > 0.2) == (None, True)
+
+
+def test_a_page_shows_no_picture_that_was_not_judged(tmp_path: Path) -> None:
+    """What lies at the path now may be somebody else's, and the page may be sent away."""
+    (tmp_path / "a.png").write_bytes(encoded(grey(9, 64)))
+    sha256 = hashlib.sha256((tmp_path / "a.png").read_bytes()).hexdigest()
+    for known, there in ((sha256, True), ("0" * 64, False)):
+        rows = rows_of(np.array([0, 1]), np.array([0.9, 0.8]), "d")
+        rows[0] = replace(rows[0], path=str(tmp_path / "a.png"), sha256=known)
+        shown = page(summary([json.loads(described())["detectors"][0]], [rows], {"split": "test", "sources": []}), {})
+        assert ("A face with a wrong verdict" in shown, "not there any more" in shown) == (there, not there)
 
 
 WHO = {"name": "a", "version": "1", "sha256": "d"}

@@ -167,6 +167,12 @@ def test_a_command_beside_a_file(program, tmp_path: Path, detector: Detector, mo
     resumed = evaluate([detector, command], data, "test", out=out, resume=True)
     assert [Path(path).name for path in json.loads(seen.read_text())] == ["3.png", "0.png", "6.png"]
     assert len(resumed.result["detectors"][1]["missing"]) == 2
+    program("pass")  # it has answered before, so that nothing now is no more than two pictures missing still
+    again = evaluate([detector, command], data, "test", out=out, resume=True)
+    assert len(again.result["detectors"][1]["missing"]) == 2
+    with pytest.raises(DetectorError, match="no usable answer to 9 pictures"):
+        evaluate([command], data, "test", out=tmp_path / "begun")
+    assert evaluate([detector], data, "test", out=tmp_path / "begun").rows, "what failed left nothing to resume"
 
 
 def test_the_documented_program_measures_any_onnx_classifier(tmp_path: Path) -> None:

@@ -56,10 +56,10 @@ class Command:
         name = printable(" ".join([os.path.basename(program), *rest]))
         return DetectorId(name[:60], "", hashlib.sha256(self.text.encode(errors="surrogateescape")).hexdigest())
 
-    def ask(self, paths: Sequence[str]) -> Iterator[dict[str, Any]]:
+    def ask(self, paths: Sequence[str], *, must: bool = True) -> Iterator[dict[str, Any]]:
         """What it says of each picture of a batch, in their order: status, side, fake and called of a `Row`, if known.
 
-        What it says on standard error is shown as it is.
+        What it says on standard error is shown as it is. It `must` answer something, unless it has shown that it can.
 
         Raises:
             DetectorError: it cannot be run, answers nothing, takes too long or prints too much.
@@ -73,7 +73,7 @@ class Command:
             with suppress(ValueError, TypeError, KeyError, IndexError, RecursionError, AttributeError):
                 raw = json.loads(text)
                 found.setdefault(os.path.abspath(raw["path"]), _answer(raw))
-        if not found:
+        if must and found.keys().isdisjoint(full):
             raise DetectorError(
                 f"the command gave no usable answer to {len(full)} pictures, and ended with status {status}; see above "
                 "what it says of it, if anything"

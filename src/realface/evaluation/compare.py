@@ -21,7 +21,7 @@ FIGURES = METRICS | {at_bpcer(POINT): Metric(f"APCER at BPCER {100 * POINT:g} %"
 
 
 def differences(first: Sequence[Row], other: Sequence[Row]) -> dict[str, Any]:
-    """How far the figures of two detectors differ on the pictures that both answered.
+    """How far the figures of two detectors differ on the pictures that both answered, from rows of the same pictures.
 
     The intervals are of the differences themselves, drawn picture by picture for both at once: what is hard for both
     does not widen them. They take pictures for independent, which those of one source are not quite.
@@ -29,24 +29,28 @@ def differences(first: Sequence[Row], other: Sequence[Row]) -> dict[str, Any]:
     Returns:
         pictures: that both answered; left_out: that only one did; figures: name of `FIGURES` to first, other,
         difference (other less first), interval (95 %) and says: "better", "worse" (the other, of the two) or None where
-        the interval holds 0. Figures that need a class that is missing are not there.
+        the interval holds 0 or real pictures are too few. Figures that need a class that is missing are not there.
     """
-    of_first, of_other = ({(r.sha256, r.label): r for r in rows if r.status == "ok"} for rows in (first, other))
-    both = sorted(of_first.keys() & of_other.keys())
-    found: dict[str, Any] = {"pictures": len(both), "left_out": len(of_first.keys() ^ of_other.keys()), "figures": {}}
+    answered = [(row.status == "ok", against.status == "ok") for row, against in zip(first, other, strict=True)]
+    both = [i for i, which in enumerate(answered) if all(which)]
+    found: dict[str, Any] = {"pictures": len(both), "left_out": sum(map(any, answered)) - len(both), "figures": {}}
     if not both:
         return found
-    labels = np.array([label for _, label in both])
+    labels = np.array([first[i].label for i in both])
     values, spread = [], []
-    for rows in (of_first, of_other):
-        got = kept_rows.answers([rows[key] for key in both])
+    doubtful: set[str] = set()
+    for rows in (first, other):
+        got = kept_rows.answers([rows[i] for i in both])
         spread.append(drawn(labels, got.fake, got.called))
-        points = {point["at"]: point["apcer"] for point in operating_points(labels, got.fake, spread[-1])}
-        values.append(of_answers(labels, got.fake, got.called, spread[-1]) | {at_bpcer(POINT): points.get(POINT)})
+        points = {point["at"]: point for point in operating_points(labels, got.fake, spread[-1])}
+        point = points.get(POINT, {"apcer": None, "enough": False})
+        values.append(of_answers(labels, got.fake, got.called, spread[-1]) | {at_bpcer(POINT): point["apcer"]})
+        if not point["enough"]:
+            doubtful.add(at_bpcer(POINT))
     for name, metric in FIGURES.items():
         if name in spread[0] and None not in (values[0][name], values[1][name]):
             ends = interval(spread[1][name] - spread[0][name])
-            apart = ends is not None and not ends[0] <= 0 <= ends[1]
+            apart = ends is not None and not ends[0] <= 0 <= ends[1] and name not in doubtful
             difference = values[1][name] - values[0][name]
             better = (difference > 0) == metric.more_is_better
             found["figures"][name] = {
@@ -87,29 +91,37 @@ def load(folders: Sequence[Path]) -> tuple[list[dict[str, Any]], list[list[Row]]
         DataError: a folder holds no evaluation, or there are not two detectors or no picture in common.
     """
     described: list[dict[str, Any]] = []
-    told: list[list[Row]] = []
+    told: list[dict[tuple[str, int, str], Row]] = []
     for folder in folders:
         rows = kept_rows.read(folder / kept_rows.FILE)
         try:
             stored = json.loads((folder / RESULT).read_text(encoding="utf-8"))
             for known in stored["detectors"]:
                 who = {key: printable(str(known["detector"][key])) for key in ("name", "version", "sha256")}
-                if any(who["sha256"] == other["detector"]["sha256"] for other in described):
-                    continue  # the same in two evaluations is compared with the others once
-                described.append({"detector": who} | _checked(known))
-                told.append([row for row in rows if row.detector == who["sha256"]])
+                shas = [other["detector"]["sha256"] for other in described]
+                if who["sha256"] not in shas:  # else it has judged more pictures in another evaluation
+                    described.append({"detector": who} | _checked(known))
+                    told.append({})
+                    shas.append(who["sha256"])
+                judged = told[shas.index(who["sha256"])]
+                for row in rows:
+                    if row.detector == who["sha256"]:
+                        judged.setdefault(_picture(row), row)
         except OSError:
             raise DataError(f"{folder} holds no finished evaluation; `realface evaluate … --out` makes one") from None
         except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
             raise DataError(f"{folder / RESULT} is damaged, or of another version") from None
     if len(told) < 2:
         raise DataError("comparing takes two detectors or more: name the folders of two evaluations")
-    seen = [{(row.sha256, row.label) for row in rows} for rows in told]
-    common = set.intersection(*seen)
+    common = sorted(set.intersection(*map(set, told)))
     if not common:
         raise DataError("these evaluations have no picture in common")
-    left_out = len(set.union(*seen) - common)
-    return described, [[row for row in rows if (row.sha256, row.label) in common] for rows in told], left_out
+    return described, [[rows[key] for key in common] for rows in told], len(set.union(*map(set, told))) - len(common)
+
+
+def _picture(row: Row) -> tuple[str, int, str]:
+    """By what a picture is known in several evaluations: its bytes and label, or, where it was not read, its path."""
+    return row.sha256, row.label, row.path if row.sha256 == "unreadable" else ""
 
 
 def _checked(known: dict[str, Any]) -> dict[str, Any]:

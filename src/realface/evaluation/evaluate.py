@@ -104,7 +104,7 @@ def evaluate(
                 for row, p in zip(of_judge, pictures, strict=True)
             ]
             todo = [p for row, p in zip(done, pictures, strict=True) if row is None]
-            fresh = _judged(judge, todo, cells, f"{judge.id.name} on {split}")
+            fresh = _judged(judge, todo, cells, f"{judge.id.name} on {split}", answered=any(done))
             new = iter(list(_kept(fresh, store) if store else fresh))
             told.append([row or next(new) for row in done])
     facts = {"split": split, "sources": sorted(set(sources)), "every": every, "data_sha256": content_hash(lines)}
@@ -156,7 +156,7 @@ def kept_in(out: Path | None, resume: bool) -> Iterator[Path | None]:
         yield None
         return
     path, lock = out / kept_rows.FILE, FileLock(out / "lock")
-    if path.exists() and not resume:
+    if path.exists() and path.stat().st_size and not resume:
         raise DataError(f"{out} holds an evaluation already; add --resume to go on with it, or choose another --out")
     if resume and not path.exists():
         raise DataError(f"{out} holds no evaluation to go on with; leave --resume away to begin one")
@@ -233,12 +233,15 @@ def measured(rows: Sequence[Row]) -> dict[str, Any]:
     }
 
 
-def _judged(judge: Judge, pictures: Sequence[Picture], cells: Sequence[str], label: str) -> Iterator[Row]:
+def _judged(
+    judge: Judge, pictures: Sequence[Picture], cells: Sequence[str], label: str, *, answered: bool
+) -> Iterator[Row]:
     if isinstance(judge, Command):
         batches = [pictures[i : i + BATCH] for i in range(0, len(pictures), BATCH)]
         for batch in track(batches, f"{label}, batches"):
-            for picture, said in zip(batch, judge.ask([p.path for p in batch]), strict=True):
+            for picture, said in zip(batch, judge.ask([p.path for p in batch], must=not answered), strict=True):
                 yield Row(**vars(picture), detector=judge.id.sha256, code=program(), **said)
+            answered = True
         return
     samples = [Sample(Path(p.path), p.label, p.source, "") for p in pictures]
     # by the picture, so that it gets the same noise whatever else is measured

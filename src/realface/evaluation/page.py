@@ -1,5 +1,6 @@
 """The report of an evaluation: one HTML file for people. It loads nothing and runs no script."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -12,6 +13,7 @@ from ..card import Policy, Thresholds
 from ..data.crops import read_face
 from ..errors import ImageError
 from ..faces import FRAMINGS, resample
+from ..images import read_bytes
 from ..rates import TOO_FEW, ends_of, too_few, wilson
 from ..report import fact_list, figure_table, page_head, text_of
 from . import plots
@@ -136,7 +138,7 @@ def _gallery(got: Answers) -> str:
     figures = ""
     for i in mistakes(got):
         row = got.rows[i]
-        shown = _shown(Path(row.path))
+        shown = _shown(Path(row.path), row.sha256)
         is_, as_ = ("fake", "real") if row.label else ("real", "fake")
         made = row.generator or row.source
         figures += (
@@ -148,10 +150,12 @@ def _gallery(got: Answers) -> str:
     return f'<h3>Most confident mistakes</h3><p>{_MISTAKES}</p><div class="gallery">{figures}</div>'
 
 
-def _shown(path: Path) -> str:
+def _shown(path: Path, sha256: str) -> str:
     """The main face of a picture, or its middle, where none is found: some detectors judge that."""
     for framing in FRAMINGS:
         with suppress(ImageError):
+            if hashlib.sha256(read_bytes(path)).hexdigest() != sha256:  # another picture lies there now
+                break
             jpeg = draw.small_jpeg(resample(read_face(path, framing).pixels, 160), 160)[0]
             return f'<img src="{draw.uri("jpeg", jpeg)}" alt="A face with a wrong verdict" width="160" height="160">'
     return '<p class="quiet">The picture is not there any more.</p>'
