@@ -138,7 +138,7 @@ class Detector:
         self, pictures: Iterable[Picture], *, batch_size: int = 1, heatmap: bool = False, stability: bool = False
     ) -> Iterator[Verdict]:
         """Judge pictures in order, `batch_size` at a time; for one that cannot be, the status is "error"."""
-        if isinstance(pictures, str | bytes | os.PathLike):
+        if isinstance(pictures, str | bytes | Path):
             raise TypeError("check_many takes several pictures, such as a list of paths; check takes one")
         if batch_size < 1:
             raise ValueError("batch_size must be 1 or more")
