@@ -32,7 +32,8 @@ best: $(VENV)/.test  ## Train `best` again (DATA=… AUTOENCODERS=…), into run
 	$(BIN)/realface fuse $(DATA) --whole runs/whole --native runs/native --out runs/best
 
 fast: $(VENV)/.test  ## Train `fast` again, taught by runs/best, into runs/fast
-	$(BIN)/realface train $(DATA) --config scripts/fast.toml $(LICENCE) --out runs/fast
+	$(BIN)/realface train $(DATA) --config scripts/fast.toml --no-detector --out runs/parts
+	$(BIN)/realface train $(DATA) --config scripts/fast.toml $(LICENCE) --set start=runs/parts --set part=0 --set epochs=2 --set batch_size=32 --set learning_rate=1e-4 --out runs/fast
 
 figures: $(VENV)/.test  ## After `make best`: measure again all figures in the documents but speed and size (DATA=…)
 	test -e runs/notebook-small/detector.onnx || $(BIN)/realface train $(DATA) --network notebook-small --out runs/notebook-small
