@@ -10,7 +10,8 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image, ImageDraw, ImageEnhance, ImageFilter
 
-Change = Callable[[np.ndarray, np.random.Generator], np.ndarray]
+# In quotes throughout: a check needs no random numbers, and NumPy imports them when they are first named.
+Change = Callable[[np.ndarray, "np.random.Generator"], np.ndarray]
 
 # Of medical and cloth masks: RGB levels that `cover` varies a little.
 _MASKS = (
@@ -47,13 +48,13 @@ def blur(image: np.ndarray, sigma: float) -> np.ndarray:
     return np.asarray(Image.fromarray(image).filter(ImageFilter.GaussianBlur(sigma)))
 
 
-def noise(image: np.ndarray, sigma: float, rng: np.random.Generator) -> np.ndarray:
+def noise(image: np.ndarray, sigma: float, rng: "np.random.Generator") -> np.ndarray:
     """Independent Gaussian noise on every sample; `sigma` in levels of 255."""
     noisy = image + rng.normal(0, sigma, image.shape).astype(np.float32)
     return noisy.round().clip(0, 255).astype(np.uint8)
 
 
-def crop(image: np.ndarray, keep: float, rng: np.random.Generator) -> np.ndarray:
+def crop(image: np.ndarray, keep: float, rng: "np.random.Generator") -> np.ndarray:
     """A window of `keep` (0 to 1) of both sides, anywhere in the picture."""
     height, width = image.shape[:2]
     h, w = max(32, round(height * keep)), max(32, round(width * keep))
@@ -74,7 +75,7 @@ def tone(image: np.ndarray, brightness: float, contrast: float, saturation: floa
     return np.asarray(ImageEnhance.Color(picture).enhance(saturation))
 
 
-def cover(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def cover(image: np.ndarray, rng: "np.random.Generator") -> np.ndarray:
     """The lower face hidden under a plain mask, from below the eyes over nose and mouth to the chin.
 
     For measuring on masked faces: what is left of a face that wears one are eyes, forehead and hair. The picture is
@@ -97,7 +98,7 @@ def cover(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return np.asarray((image + alpha * (cloth - image)).round().clip(0, 255), np.uint8)
 
 
-def random_history(image: np.ndarray, rng: np.random.Generator, strength: float = 1.0) -> np.ndarray:
+def random_history(image: np.ndarray, rng: "np.random.Generator", strength: float = 1.0) -> np.ndarray:
     """One random life of a picture: framed, mirrored, retouched, shrunk, blurred, noisy, compressed.
 
     Every step has its chance times `strength` (0: the picture as it is). The shrinking takes large pictures to
