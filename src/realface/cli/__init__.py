@@ -52,9 +52,9 @@ def run() -> None:
 
 def main() -> None:
     """Run the command line; every failure is one sentence and an exit status."""
-    for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:  # closed by whoever started this: nobody wants to know
-            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
+    for name, mode in {"stdin": "r", "stdout": "w", "stderr": "w"}.items():
+        if getattr(sys, name) is None:  # closed by whoever started this
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a name no encoding can print must not stop the rest
             stream.reconfigure(errors="backslashreplace")

@@ -100,7 +100,7 @@ def _verdicts(
 def _read(path: str, limits: Limits) -> bytes | None:
     """The bytes of a file; None for one that cannot be read, of which the check says why."""
     if path == "-":
-        return images.read_most(sys.stdin.buffer, limits.max_bytes + 1) if sys.stdin else b""
+        return images.read_most(sys.stdin.buffer, limits.max_bytes + 1)
     try:
         return images.read_bytes(path, limits)
     except ImageError:

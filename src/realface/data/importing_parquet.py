@@ -3,7 +3,8 @@
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -57,7 +58,7 @@ def unpack_parquet(source: Path, paths: Sequence[Path], to: Path | None) -> Foun
     total = 0
     to = made_folder(source, to, sum(path.stat().st_size for path in paths))
     base = source if source.is_dir() else source.parent
-    by_generator = any(map(_calls_some_real, paths))
+    by_generator = cache(lambda: any(map(_calls_some_real, paths)))  # a pass of its own, which few sets need
     for path in track(paths, "unpacking"):
         inner = path.relative_to(base).with_suffix("")
         try:
@@ -116,7 +117,7 @@ def _calls_some_real(path: Path) -> bool:
         return False
 
 
-def _rows(path: Path, by_generator: bool) -> Iterator[tuple[bytes | None, str, str, str]]:
+def _rows(path: Path, by_generator: Callable[[], bool]) -> Iterator[tuple[bytes | None, str, str, str]]:
     """Bytes, own path, class ("" where unknown) and generator of each picture."""
     column = _picture_column(parquet.read_schema(path))
     for row, said in _cells(path, [column, "label", "labels", "generator"]):
@@ -168,11 +169,11 @@ def _is_real(word: str) -> bool:
     return word.strip().lower() == "real"
 
 
-def _class(said: dict[str, str], own: str, by_generator: bool) -> str:
+def _class(said: dict[str, str], own: str, by_generator: Callable[[], bool]) -> str:
     label = (said.get("label") or said.get("labels") or "").strip().lower()
     if label in LABELS:
         return label
-    if by_generator and said.get("generator"):
+    if said.get("generator") and by_generator():
         return "real" if _is_real(said["generator"]) else "fake"
     folders = {part.lower() for part in PurePosixPath(own).parts[:-1]} & set(NAMES)
     return folders.pop() if len(folders) == 1 else ""

@@ -24,6 +24,8 @@ from ..paths import SUFFIXES
 SPLITS = ("train", "valid", "test")
 LABELS = {"real": 0, "fake": 1}
 NAMES = tuple(LABELS)
+UNREADABLE = "unreadable"
+"""In place of the SHA-256 of a file that cannot be read."""
 
 SPLIT_NAMES = dict(zip(SPLITS, SPLITS, strict=True))
 SPLIT_NAMES |= {"training": "train", "val": "valid", "validation": "valid", "testing": "test"}
@@ -78,15 +80,16 @@ def read_splits(data: str | Path) -> dict[str, list[Sample]]:
 
 
 def fingerprints(samples: Iterable[Sample]) -> list[str]:
-    """SHA-256 of the file, label and split of every sample, as one line each, in order."""
+    """`sha256_of` the file, label and split of every sample, as one line each, in order."""
+    return [f"{sha256_of(s.path)} {s.label} {s.split}" for s in samples]
 
-    def of_file(path: Path) -> str:
-        try:
-            return hashlib.sha256(read_bytes(path)).hexdigest()
-        except ImageError:
-            return "unreadable"
 
-    return [f"{of_file(s.path)} {s.label} {s.split}" for s in samples]
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file that may hold a picture, or `UNREADABLE`."""
+    try:
+        return hashlib.sha256(read_bytes(path)).hexdigest()
+    except ImageError:
+        return UNREADABLE
 
 
 def content_hash(lines: Iterable[str]) -> str:

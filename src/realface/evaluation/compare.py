@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..data.layouts import UNREADABLE
 from ..errors import DataError
 from ..harmless import printable
 from ..rates import TOO_FEW
@@ -37,20 +38,18 @@ def differences(first: Sequence[Row], other: Sequence[Row]) -> dict[str, Any]:
     if not both:
         return found
     labels = np.array([first[i].label for i in both])
-    values, spread = [], []
-    doubtful: set[str] = set()
+    values, spread, enough = [], [], True
     for rows in (first, other):
         got = kept_rows.answers([rows[i] for i in both])
         spread.append(drawn(labels, got.fake, got.called))
         points = {point["at"]: point for point in operating_points(labels, got.fake, spread[-1])}
         point = points.get(POINT, {"apcer": None, "enough": False})
         values.append(of_answers(labels, got.fake, got.called, spread[-1]) | {at_bpcer(POINT): point["apcer"]})
-        if not point["enough"]:
-            doubtful.add(at_bpcer(POINT))
+        enough = enough and point["enough"]
     for name, metric in FIGURES.items():
         if name in spread[0] and None not in (values[0][name], values[1][name]):
             ends = interval(spread[1][name] - spread[0][name])
-            apart = ends is not None and not ends[0] <= 0 <= ends[1] and name not in doubtful
+            apart = ends is not None and not ends[0] <= 0 <= ends[1] and (enough or name != at_bpcer(POINT))
             difference = values[1][name] - values[0][name]
             better = (difference > 0) == metric.more_is_better
             found["figures"][name] = {
@@ -91,19 +90,16 @@ def load(folders: Sequence[Path]) -> tuple[list[dict[str, Any]], list[list[Row]]
         DataError: a folder holds no evaluation, or there are not two detectors or no picture in common.
     """
     described: list[dict[str, Any]] = []
-    told: list[dict[tuple[str, int, str], Row]] = []
+    told: dict[str, dict[tuple[str, int, str], Row]] = {}
     for folder in folders:
         rows = kept_rows.read(folder / kept_rows.FILE)
         try:
             stored = json.loads((folder / RESULT).read_text(encoding="utf-8"))
             for known in stored["detectors"]:
                 who = {key: printable(str(known["detector"][key])) for key in ("name", "version", "sha256")}
-                shas = [other["detector"]["sha256"] for other in described]
-                if who["sha256"] not in shas:  # else it has judged more pictures in another evaluation
+                if who["sha256"] not in told:  # else it has judged more pictures in another evaluation
                     described.append({"detector": who} | _checked(known))
-                    told.append({})
-                    shas.append(who["sha256"])
-                judged = told[shas.index(who["sha256"])]
+                judged = told.setdefault(who["sha256"], {})
                 for row in rows:
                     if row.detector == who["sha256"]:
                         judged.setdefault(_picture(row), row)
@@ -113,15 +109,17 @@ def load(folders: Sequence[Path]) -> tuple[list[dict[str, Any]], list[list[Row]]
             raise DataError(f"{folder / RESULT} is damaged, or of another version") from None
     if len(told) < 2:
         raise DataError("comparing takes two detectors or more: name the folders of two evaluations")
-    common = sorted(set.intersection(*map(set, told)))
+    seen = [set(judged) for judged in told.values()]
+    common = sorted(set.intersection(*seen))
     if not common:
         raise DataError("these evaluations have no picture in common")
-    return described, [[rows[key] for key in common] for rows in told], len(set.union(*map(set, told))) - len(common)
+    left_out = len(set.union(*seen)) - len(common)
+    return described, [[judged[key] for key in common] for judged in told.values()], left_out
 
 
 def _picture(row: Row) -> tuple[str, int, str]:
     """By what a picture is known in several evaluations: its bytes and label, or, where it was not read, its path."""
-    return row.sha256, row.label, row.path if row.sha256 == "unreadable" else ""
+    return row.sha256, row.label, row.path if row.sha256 == UNREADABLE else ""
 
 
 def _checked(known: dict[str, Any]) -> dict[str, Any]:

@@ -339,8 +339,8 @@ def _shard(path: str, file: str) -> Iterator[Entry]:
                 headers.left = _MAX_HEADERS
                 tar.members.clear()  # it would keep them all
                 if member.isreg() and member.name.lower().endswith(SUFFIXES):
-                    lies = "" if not member.issparse() else "a file with holes is not read in a shard; unpack it"
-                    yield Entry(f"{path}::{member.name}", file, member.offset_data, member.size, lies)
+                    broken = "a file with holes is not read in a shard; unpack it" if member.issparse() else ""
+                    yield Entry(f"{path}::{member.name}", file, member.offset_data, member.size, broken)
             raw.seek(tar.offset)  # tarfile takes a damaged header for the end, and one block of zeros, of the two
             after = raw.read(1024)
         if after.strip(b"\0") or len(after) % 512:

@@ -127,7 +127,7 @@ def fuse(data: Path, whole_run: Path, native_run: Path, out: Path) -> Path:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DataError(f"{out} cannot be made: {error.strerror}") from None
-    features = held_out.read(splits, network.whole, config, VERSIONS)
+    features = held_out.read(splits, network.whole, config, VERSIONS, lines)
     heads = held_out.folds(features, FOLDS, network.whole, replace(config, views=VERSIONS))
     views = both_views(features, heads, network, config)
     weight, bias = fit_fusion(views["valid"], known)

@@ -73,7 +73,11 @@ class Rows:
 
 
 def read(
-    splits: Mapping[str, list[Sample]], trunk: Network | None, config: Config, versions: int = 2
+    splits: Mapping[str, list[Sample]],
+    trunk: Network | None,
+    config: Config,
+    versions: int = 2,
+    known: Mapping[Sample, str] | None = None,
 ) -> dict[str, Rows]:
     """The train and the valid split, with the features `realface train` caches if a trunk is frozen.
 
@@ -82,11 +86,13 @@ def read(
         trunk: the frozen one, if any.
         config: how pictures are looked at.
         versions: of each picture, as it is and after random histories; of the train split at least all it learns from.
+        known: the fingerprints of the pictures, where somebody has read them all already.
     """
     found = {}
     learned = max(config.versions, versions)
     for name in ("train", "valid"):
-        samples, lines = splits[name], fingerprints(splits[name])
+        samples = splits[name]
+        lines = [known[sample] for sample in samples] if known else fingerprints(samples)
         count = learned if name == "train" else versions
         views = [] if trunk is None else cached_views(trunk, samples, lines, config, range(count))
         found[name] = Rows(samples, views, lines)

@@ -23,8 +23,6 @@ from .sources import Source
 
 TRUST = 0.5
 """How much of a target is what the teacher says; the rest is the label."""
-
-
 AS_THEY_ARE = 1 / 3
 """How much of what is drawn are pictures without a history, however many versions there are."""
 
@@ -54,19 +52,18 @@ class Taught(Source):
         wanted = of_versions(lines, config)
         if other := [name for name in wanted if judged.get(name, wanted[name]) != wanted[name]]:
             raise DataError(f"{config.teacher} has judged other {' and '.join(other)}; choose the same, or fuse again")
-        versions, judged_rows = max(config.views, len(logits)), logits.numel()
+        versions = max(config.views, len(logits))
         super().__init__([*samples] * versions, config.balance, size)
         self.draws = len(samples)
         fine = ~logits.isnan()
         self.weights *= torch.cat([fine, fine[:1].expand(versions - len(logits), -1)]).flatten()
         self.weights[: self.draws] *= (versions - 1) * AS_THEY_ARE / (1 - AS_THEY_ARE)
         said = logits.flatten().nan_to_num().sigmoid()
-        self._labels[:judged_rows] = (1 - TRUST) * self._labels[:judged_rows] + TRUST * said
+        self._labels[: len(said)] = (1 - TRUST) * self._labels[: len(said)] + TRUST * said
 
     def _loader(self, config: Config, rows: list[int], epoch: int) -> "DataLoader[Any]":
         seed = (config.seed, epoch - 1)
-        size, framing, strength = self.size, config.framing, config.degradations
-        part = config.part
+        size, framing, strength, part = self.size, config.framing, config.degradations, config.part
         versions = _Versions(self.samples, size, framing, strength, seed, rows=rows, part=part, pictures=self.draws)
         return batches(versions, config.batch_size, config.workers)
 
