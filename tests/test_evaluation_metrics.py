@@ -1,5 +1,7 @@
 """Figures against scikit-learn and direct counts, also where inputs are degenerate."""
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
@@ -171,12 +173,13 @@ def test_the_interval_of_an_auc_is_as_wide_as_theory_says(rng: np.random.Generat
     assert scatter(labels, fake, np.full(400, -1))["auc"].std() == pytest.approx(error, rel=0.15)
 
 
-@pytest.mark.parametrize("name", ["a\x1b[2Jb", "a\nb"])
-def test_a_name_cannot_drive_the_terminal(name: str) -> None:
+@pytest.mark.parametrize("name", ["a\x1b[2Jb", "a\nb", "a|b"])
+def test_a_name_drives_neither_the_terminal_nor_the_table(name: str) -> None:
     row: dict[str, object] = dict.fromkeys(("auc", "accuracy", "bpcer", "apcer", "inconclusive"))
     told = metrics.table({name: row | {"real": 0, "fake": 0}})
     assert all(line.isprintable() for line in told.split("\n"))
-    assert told.count("\n") == 2
+    head, rule, cells = (re.findall(r"(?<!\\)\|", line) for line in told.split("\n"))
+    assert len(head) == len(rule) == len(cells)
 
 
 def test_a_rate_of_few_pictures_is_marked() -> None:

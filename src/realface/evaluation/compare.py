@@ -13,7 +13,7 @@ from ..harmless import printable
 from ..rates import TOO_FEW
 from . import rows as kept_rows
 from .bootstrap import at_bpcer, interval
-from .metrics import METRICS, Metric, drawn, of_answers, operating_points
+from .metrics import METRICS, Metric, drawn, markdown, of_answers, operating_points
 from .rows import Row
 
 RESULT = "evaluation.json"
@@ -75,9 +75,7 @@ def row_text(name: str, row: dict[str, Any]) -> list[str]:
 def comparison_table(compared: dict[str, Any]) -> str:
     """One comparison as a Markdown table."""
     heads = ["figure", compared["first"], compared["other"], "difference", "95 % interval", f"{compared['other']} is"]
-    lines = [f"| {' | '.join(heads)} |", "|---|" + "--:|" * 5]
-    lines += [f"| {' | '.join(row_text(*item))} |" for item in compared["figures"].items()]
-    return "\n".join(lines)
+    return markdown(heads, [row_text(*item) for item in compared["figures"].items()])
 
 
 def load(folders: Sequence[Path]) -> tuple[list[dict[str, Any]], list[list[Row]], int]:

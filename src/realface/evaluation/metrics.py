@@ -263,17 +263,25 @@ def table(groups: dict[str, Figures], what: str = "source") -> str:
     """
     shown = {key: m for key, m in METRICS.items() if m.column and any(key in row for row in groups.values())}
     heads = [what, "real", "fake", *(metric.column for metric in shown.values())]
-    lines = [f"| {' | '.join(heads)} |", "|---|" + "--:|" * (len(heads) - 1)]
+    rows = []
     for name, row in groups.items():
         cells = [printable(name), str(row["real"]), str(row["fake"])]
         for key, metric in shown.items():
             ends = row.get("intervals", {}).get(key) if metric.share or key == "ece" else None
             within = f" ({metric.within(ends)})" if ends else ""
             cells.append(metric.told(row.get(key)) + within + " †" * (metric.share and bool(ends) and too_few(ends)))
-        lines.append(f"| {' | '.join(cells)} |")
-    if any("†" in line for line in lines[2:]):
-        lines += ["", f"† {TOO_FEW}: the interval spans over {100 * TOO_WIDE:.0f} points."]
-    return "\n".join(lines)
+        rows.append(cells)
+    text = markdown(heads, rows)
+    if any("†" in cell for cells in rows for cell in cells[1:]):
+        text += f"\n\n† {TOO_FEW}: the interval spans over {100 * TOO_WIDE:.0f} points."
+    return text
+
+
+def markdown(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown, numbers from the second column on."""
+    bar = r"\|"
+    lines = [f"| {' | '.join(cell.replace('|', bar) for cell in cells)} |" for cells in (heads, *rows)]
+    return "\n".join([lines[0], "|---|" + "--:|" * (len(heads) - 1), *lines[1:]])
 
 
 def promises(row: Figures, policy: Policy) -> str:
