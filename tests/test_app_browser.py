@@ -212,6 +212,9 @@ const main = document.querySelector("[data-testid=stMain]"), root = document.doc
 const parts = [...document.querySelectorAll(".rf, .rf *")].map(e => e.getBoundingClientRect().right);
 return [root.scrollWidth - root.clientWidth, main.scrollWidth - main.clientWidth, Math.max(0, ...parts) - innerWidth];
 """
+PARTED = """
+return [...document.querySelectorAll(".rf-numbers b")].filter(e => e.getClientRects().length > 1).map(e => e.innerText);
+"""
 COLOURS = """
 const canvas = new OffscreenCanvas(1, 1).getContext("2d", {willReadFrequently: true});
 const layers = element => element ? [...layers(element.parentElement), getComputedStyle(element).backgroundColor] : [];
@@ -315,6 +318,7 @@ def test_table_and_report_can_be_downloaded(chromium: WebDriver, url: str, files
     chromium.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(folder)})
     open_page(chromium, url)
     predict(chromium, files)
+    assert chromium.execute_script(PARTED) == [], "a figure and its % are on two lines"
     button(chromium, "Download the table as CSV").click()
     table = downloaded(chromium, folder / "realface.csv")
     assert [line.split(",")[0] for line in table.splitlines()] == ["file", *(f.name for f in files[:3]), "'=pair.png"]

@@ -339,7 +339,7 @@ PIECES = """
 .rf-fake, .rf-for-fake { background: #b3261e } .rf-real { background: #14663a } .rf-for-real { background: #1f5fbf }
 .rf-inconclusive { background: #7a4b00 } .rf-no_face, .rf-error { background: #4a5160 }
 .rf-numbers { display: flex; flex-wrap: wrap; justify-content: space-between; gap: 0 1rem;
-  font-variant-numeric: tabular-nums }
+  font-variant-numeric: tabular-nums } .rf-numbers b { white-space: nowrap }
 .rf-track { display: flex; gap: 2px; height: .875rem; border-radius: .25rem; overflow: hidden }
 .rf-track i { background: var(--real) }
 .rf-track u { flex: 1; background: repeating-linear-gradient(135deg, transparent 0 6px, #fff6 6px 9px) var(--fake) }

@@ -141,7 +141,8 @@ def _gallery(got: Answers) -> str:
         is_, as_ = ("fake", "real") if row.label else ("real", "fake")
         made = row.generator or row.source
         figures += (
-            f"<figure>{shown}<figcaption><b>{is_}, called {as_}</b><br>probability of fake {100 * got.fake[i]:.1f} %"
+            f"<figure>{shown}<figcaption><b>{is_}, called {as_}</b><br>"
+            f"probability of fake {100 * got.fake[i]:.1f}&nbsp;%"
             f"<br>{text_of(Path(row.path).name)}{f'<br>{text_of(made)}' if made else ''}</figcaption></figure>"
         )
     if not figures:
@@ -255,7 +256,7 @@ _MORE = """
 .plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 22rem), 1fr)); gap: 1rem }
 figure svg { display: block; width: 100%; height: auto; max-width: 30rem } .grid svg { max-width: 46rem }
 .gallery { display: grid; grid-template-columns: repeat(auto-fill, minmax(9.5rem, 1fr)); gap: 1rem }
-.figures td:last-child { white-space: normal } .figures td .quiet { white-space: nowrap }
+.figures td:last-child { white-space: normal } .figures td :is(b, .quiet) { white-space: nowrap }
 .figures td .quiet, .figures i { font-size: .8125rem }
 h3 { margin-top: 1.5rem }
 """
