@@ -75,6 +75,8 @@ def test_one_class_only_is_shown_without_a_comparison(tmp_path: Path) -> None:
     page = Page(explore(tmp_path))
     assert page.tags.count("img") == 2
     assert "Means" not in page.words
+    assert "Some that are real" in page.words
+    assert "Some that are fake" not in page.words, "nothing would stand under it"
 
 
 def test_nothing_readable_is_an_error(tmp_path: Path) -> None:

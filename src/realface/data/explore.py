@@ -109,7 +109,7 @@ def _page(data: Path, samples: Sequence[Sample], seen: tuple[Seen, Seen], unread
     ]
     for name, of_class in zip(NAMES, seen, strict=True):
         shown = "".join(f'<img src="{draw.uri("jpeg", jpeg)}" alt="">' for jpeg in of_class.shown)
-        parts.append(f'<h2>Some that are {name}</h2><div class="grid">{shown}</div>')
+        parts += [f'<h2>Some that are {name}</h2><div class="grid">{shown}</div>'] * bool(shown)
     if all(of_class.crops for of_class in seen):
         parts += [
             "<h2>Means</h2>",
