@@ -159,6 +159,14 @@ def test_a_shard_in_a_bucket_that_is_cut_off(bucket: s3fs.S3FileSystem, tree: Pa
     assert (code(last), code(broken)) == ("truncated", "unreadable")
 
 
+def test_a_picture_that_grew_since_it_was_listed_is_read_whole(bucket: s3fs.S3FileSystem) -> None:
+    bucket.pipe("bucket/grows/a.png", b"small")
+    [entry] = entries(["s3://bucket/grows"])
+    bucket.pipe("bucket/grows/a.png", b"much larger")
+    assert read(entry, Limits()) == b"much larger"
+    assert code(entry, Limits(max_bytes=9)) == "too_many_bytes"
+
+
 def test_s3_that_does_not_answer_or_knows_nobody(bucket: s3fs.S3FileSystem, monkeypatch: pytest.MonkeyPatch) -> None:
     s3fs.S3FileSystem.clear_instance_cache()  # each looks at the environment once
     with monkeypatch.context() as patch:

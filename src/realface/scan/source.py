@@ -125,8 +125,9 @@ def _remote_bytes(entry: Entry, limits: Limits) -> bytes:
     if _is_http(system):
         return _http_bytes(system, path, entry, limits.max_bytes + 1)
     if entry.size is not None:  # one request
-        start = entry.offset or 0
-        return bytes(system.cat_file(path, start=start, end=start + entry.size))
+        start = entry.offset or 0  # a file of its own may have grown since it was listed
+        end = limits.max_bytes + 1 if entry.offset is None else start + entry.size
+        return bytes(system.cat_file(path, start=start, end=end))
     with _opened(system, path) as file:
         return images.read_most(file, limits.max_bytes + 1)
 
