@@ -159,6 +159,18 @@ def test_a_shard_in_a_bucket_that_is_cut_off(bucket: s3fs.S3FileSystem, tree: Pa
     assert (code(last), code(broken)) == ("truncated", "unreadable")
 
 
+def test_what_has_two_slashes_in_its_name_in_a_bucket_is_told(bucket: s3fs.S3FileSystem) -> None:
+    for name in ("a/1.png", "a//2.png", "b.png"):
+        bucket.pipe(f"bucket/slashes/{name}", name.encode())
+    for source in ("s3://bucket/slashes", "s3://bucket/slashes/**"):
+        lost, one, other = entries([source])
+        assert (lost.path, code(lost)) == ("s3://bucket/slashes/a/", "unreadable")
+        assert [read(one, Limits()), read(other, Limits())] == [b"a/1.png", b"b.png"]
+    assert paths("s3://bucket/slashes/*/*.png") == ["s3://bucket/slashes/a/1.png"]
+    [named] = entries(["s3://bucket/slashes/a//2.png"])
+    assert read(named, Limits()) == b"a//2.png"
+
+
 def test_a_picture_that_grew_since_it_was_listed_is_read_whole(bucket: s3fs.S3FileSystem) -> None:
     bucket.pipe("bucket/grows/a.png", b"small")
     [entry] = entries(["s3://bucket/grows"])

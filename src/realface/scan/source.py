@@ -33,6 +33,7 @@ from ..paths import SUFFIXES, expand, matches
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 _SHARD = ".tar"
 _TRY = "check the address, the network and the credentials (docs/scan.md says which)"
+_NAMELESS = "what has // in its name cannot be listed; name each picture in a list"
 _MAX_HEADER = 2**14  # bytes that tarfile may ask for at once: it would read a long name of any length
 _DIGITS = re.compile(rb"\d{512}")  # tarfile searches them in quadratic time; no field has so many
 _MAX_HEADERS = 2**20  # bytes of all headers before one file: those of a sparse file go on as long as they like
@@ -231,6 +232,10 @@ def _walk(system: Any, folder: str, wanted: str = "") -> Iterator[dict[str, Any]
         if info["type"] != "directory":
             if here:
                 yield info
+            continue
+        if info["name"] == f"{folder.rstrip('/')}/" and not _is_http(system):  # S3 has such, s3fs cannot list them
+            if not wanted or _leads_to(info["name"], wanted):
+                yield {"name": info["name"], "broken": _NAMELESS}
             continue
         below = name.startswith(folder.rstrip("/") + "/" * bool(folder))  # pages link upwards, which would be circles
         if below and not info.get("islink") and (here or _leads_to(name, wanted)):
