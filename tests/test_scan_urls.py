@@ -64,6 +64,21 @@ class Outage(Web):
             super().do_GET()
 
 
+class Refusing(Web):
+    """An S3 server with a folder in a folder, which refuses to list the inner one, for a reason of S3."""
+
+    reason: ClassVar[str]
+
+    def do_GET(self) -> None:
+        if inner := "inner" in self.path:
+            body = f"<Error><Code>{self.reason}</Code><Message>no</Message></Error>"
+        else:
+            body = "<ListBucketResult><CommonPrefixes><Prefix>deep/inner/</Prefix></CommonPrefixes></ListBucketResult>"
+        self.send_response(403 if inner else 200)
+        self.end_headers()
+        self.wfile.write(body.encode())
+
+
 class Silent(Web):
     """What is asked is noted, and answered to nobody."""
 
@@ -81,9 +96,11 @@ def web(root: Path, kind: type[Web] = Web) -> Iterator[str]:
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(kind, directory=str(root))) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:  # or a test that fails here would hang
+            server.shutdown()
+            thread.join()
 
 
 @pytest.fixture(scope="module")
@@ -193,6 +210,23 @@ def test_s3_that_does_not_answer_or_knows_nobody(bucket: s3fs.S3FileSystem, monk
             paths("s3://bucket/deep")
         with pytest.raises(ScanError, match="cannot be listed"):
             paths("s3://bucket/deep/s.tar")
+    s3fs.S3FileSystem.clear_instance_cache()
+
+
+@pytest.mark.parametrize("reason", ["AccessDenied", "ExpiredToken", "InvalidAccessKeyId", "SignatureDoesNotMatch"])
+def test_a_scan_whose_credentials_expire_can_go_on(
+    bucket: s3fs.S3FileSystem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reason: str
+) -> None:
+    s3fs.S3FileSystem.clear_instance_cache()
+    monkeypatch.setattr(Refusing, "reason", reason, raising=False)
+    with web(tmp_path, Refusing) as root, monkeypatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL", root)
+        for source in ("s3://bucket/deep", "s3://bucket/deep/inner"):
+            if reason == "AccessDenied":  # to this folder, whoever asks
+                assert code(*entries([source])) == "unreadable"
+            else:
+                with pytest.raises(ScanError, match=r"credentials .* --resume"):
+                    paths(source)
     s3fs.S3FileSystem.clear_instance_cache()
 
 

@@ -33,6 +33,7 @@ from ..paths import SUFFIXES, expand, matches
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 _SHARD = ".tar"
 _TRY = "check the address, the network and the credentials (docs/scan.md says which)"
+_WRONG_CREDENTIALS = ("ExpiredToken", "InvalidAccessKeyId", "RequestTimeTooSkewed", "SignatureDoesNotMatch")
 _NAMELESS = "what has // in its name cannot be listed; name each picture in a list"
 _MAX_HEADER = 2**14  # bytes that tarfile may ask for at once: it would read a long name of any length
 _DIGITS = re.compile(rb"\d{512}")  # tarfile searches them in quadratic time; no field has so many
@@ -190,12 +191,12 @@ def _remote(url: str) -> Iterator[Entry]:
                 yield Entry(whole, whole, size=size)
         if not found:
             yield Entry(url, url, broken="no picture was found there")
-    except (FileNotFoundError, PermissionError) as error:
-        yield Entry(url, url, broken=_unlisted(error))
     except RealfaceError:
         raise
     except Exception as error:  # as on reading
-        raise _silent(url, error) from None
+        if not isinstance(error, FileNotFoundError | PermissionError) or _wrong_credentials(error):
+            raise _silent(url, error) from None
+        yield Entry(url, url, broken=_unlisted(error))
 
 
 def _is_glob(system: Any, path: str) -> bool:
@@ -210,6 +211,12 @@ def _is_glob(system: Any, path: str) -> bool:
 
 def _silent(url: str, error: Exception) -> ScanError:
     return ScanError(f"{url} cannot be listed: {_said(error)}; {_TRY}, then go on with --resume")
+
+
+def _wrong_credentials(error: Exception) -> bool:
+    """Whether S3 refuses who asks, in the middle too where they expire, and not what is asked for."""
+    said = getattr(error.__cause__, "response", {})  # s3fs makes the same of both
+    return said.get("Error", {}).get("Code") in _WRONG_CREDENTIALS
 
 
 def _unlisted(error: Exception) -> str:
@@ -242,6 +249,8 @@ def _walk(system: Any, folder: str, wanted: str = "") -> Iterator[dict[str, Any]
             try:
                 yield from _walk(system, info["name"], "" if here else wanted)
             except (FileNotFoundError, PermissionError) as error:
+                if _wrong_credentials(error):
+                    raise
                 yield {"name": info["name"], "broken": _unlisted(error)}
 
 
