@@ -179,8 +179,8 @@ def test_a_shard_in_a_bucket_that_is_cut_off(bucket: s3fs.S3FileSystem, tree: Pa
 def test_what_has_two_slashes_in_its_name_in_a_bucket_is_told(bucket: s3fs.S3FileSystem) -> None:
     for name in ("a/1.png", "a//2.png", "b.png"):
         bucket.pipe(f"bucket/slashes/{name}", name.encode())
-    for source in ("s3://bucket/slashes", "s3://bucket/slashes/**"):
-        lost, one, other = entries([source])
+    for whole in ("s3://bucket/slashes", "s3://bucket/slashes/**"):
+        lost, one, other = entries([whole])
         assert (lost.path, code(lost)) == ("s3://bucket/slashes/a/", "unreadable")
         assert [read(one, Limits()), read(other, Limits())] == [b"a/1.png", b"b.png"]
     assert paths("s3://bucket/slashes/*/*.png") == ["s3://bucket/slashes/a/1.png"]
@@ -221,12 +221,12 @@ def test_a_scan_whose_credentials_expire_can_go_on(
     monkeypatch.setattr(Refusing, "reason", reason, raising=False)
     with web(tmp_path, Refusing) as root, monkeypatch.context() as patch:
         patch.setenv("AWS_ENDPOINT_URL", root)
-        for source in ("s3://bucket/deep", "s3://bucket/deep/inner"):
+        for folder in ("s3://bucket/deep", "s3://bucket/deep/inner"):
             if reason == "AccessDenied":  # to this folder, whoever asks
-                assert code(*entries([source])) == "unreadable"
+                assert code(*entries([folder])) == "unreadable"
             else:
                 with pytest.raises(ScanError, match=r"credentials .* --resume"):
-                    paths(source)
+                    paths(folder)
     s3fs.S3FileSystem.clear_instance_cache()
 
 

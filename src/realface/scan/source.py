@@ -292,8 +292,8 @@ def _open_url(url: str) -> tuple[Any, str]:
         ours = kind in ("http", "https", "s3", "s3a")
         how = 'pip install "realface[scan,urls]"' if ours else str(error)
         raise MissingExtra(f"{kind}:// needs another package: {how}") from None
-    except (ValueError, TypeError, OSError) as error:  # no such kind, or one that needs more than a URL
-        raise ScanError(f"{url} cannot be opened: {error}") from None
+    except Exception as error:  # no such kind, or one that needs more than a URL
+        raise ScanError(f"{url} cannot be opened: {_said(error)}") from None
 
 
 def _opened(system: Any, path: str) -> Any:
