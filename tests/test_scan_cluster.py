@@ -98,4 +98,16 @@ def test_no_cluster_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(ray, "init", refuse)
     with pytest.raises(ScanError, match="no Ray cluster"):
-        cluster._join(ray, "10.0.0.1:6379")
+        cluster._join(ray, "auto")
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1", "[::1]:1"])
+def test_where_nobody_answers_ray_is_not_asked(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    """It would try for more than ten minutes."""
+    monkeypatch.setattr(ray, "init", lambda **_: pytest.fail("asked"))
+    with pytest.raises(ScanError, match="no Ray cluster"):
+        cluster._join(ray, address)
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    for unnamed in (None, "auto"):
+        with pytest.raises(ScanError, match="no Ray cluster"):
+            cluster._join(ray, unnamed)

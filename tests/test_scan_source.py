@@ -177,8 +177,9 @@ def test_a_name_with_two_colons_is_no_chain_of_urls(tree: Path) -> None:
     (tree / "a.jpg::b.jpg").write_bytes(b"whole")
     found = {entry.path.rpartition("/")[2]: read(entry, Limits()) for entry in entries([f"file://{tree}"])}
     assert (found["a.jpg"], found["a.jpg::b.jpg"]) == (b"before", b"whole")
-    with pytest.raises(ScanError, match="cannot be opened"):
-        paths("zip://*.jpg::pictures.zip")
+    for more in ("zip://*.jpg::pictures.zip", "dir://pictures"):
+        with pytest.raises(ScanError, match="cannot be opened"):
+            paths(more)
 
 
 def test_a_name_without_end_is_not_read(tmp_path: Path) -> None:

@@ -3,9 +3,11 @@
 import importlib
 import logging
 import os
+import socket
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any
+from urllib.parse import urlsplit
 
 import pyarrow as pa
 
@@ -90,6 +92,10 @@ def _ray() -> Any:
 def _join(ray: Any, address: str | None) -> None:
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     try:
+        known = os.environ.get("RAY_ADDRESS", "") if address is None or address == "auto" else address
+        where = urlsplit(known if "://" in known else f"//{known}")
+        if where.port:  # where nobody answers, Ray itself would try for more than ten minutes
+            socket.create_connection((where.hostname, where.port), timeout=10).close()
         ray.init(address=address, include_dashboard=False, log_to_driver=False, logging_level="error")
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         raise ScanError(f"there is no Ray cluster to work on: {error}") from None
