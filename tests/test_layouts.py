@@ -235,6 +235,13 @@ class TestFolders:
         with pytest.raises(DataError, match="has dev beside test, which is no split; call it train, valid or test"):
             read_data(tmp_path)
 
+    def test_classes_in_a_folder_beside_classes(self, tmp_path: Path) -> None:
+        touch(tmp_path, "real/a.jpg", "fake/b.jpg", "other/c.jpg", "real/fake/d.jpg")
+        assert len(read_data(tmp_path)) == 3
+        touch(tmp_path, "more/Real/e.jpg")
+        with pytest.raises(DataError, match="has more beside fake, which is no class; move it elsewhere"):
+            read_data(tmp_path)
+
     def test_links_to_folders_are_followed(self, tmp_path: Path) -> None:
         touch(tmp_path, "else/a.jpg", "set/fake/b.jpg", "set/real/c.jpg")
         try:

@@ -215,16 +215,18 @@ def from_folders(root: Path) -> Iterator[Sample]:
     """The pictures in `{train,valid,test}/{real,fake}` or `{real,fake}` of a folder; with the latter, split is "".
 
     Raises:
-        DataError: the folder has both, or beside splits a folder of classes that is called otherwise.
+        DataError: the folder has both, or beside one of them a folder of classes that is called otherwise.
     """
     folders = _folders(root)
     splits = [(p, SPLIT_NAMES[p.name.lower()]) for p in folders if p.name.lower() in SPLIT_NAMES]
-    for folder in folders if splits else []:
-        beside = f"{root} has {folder.name} beside {splits[0][0].name}"
-        if folder.name.lower() in LABELS:  # the same pictures, perhaps, as they were before they were split
+    known = [split for split, _ in splits] or [p for p in folders if p.name.lower() in LABELS]
+    for folder in folders if known else []:
+        beside = f"{root} has {folder.name} beside {known[0].name}"
+        if splits and folder.name.lower() in LABELS:  # the same pictures, perhaps, as they were before they were split
             raise DataError(f"{beside}; keep either classes or splits in it")
-        if folder.name.lower() not in SPLIT_NAMES and any(p.name.lower() in LABELS for p in folder.glob("*/")):
-            raise DataError(f"{beside}, which is no split; call it train, valid or test, or move it elsewhere")
+        if folder not in known and any(p.name.lower() in LABELS for p in folder.glob("*/")):
+            what = "split; call it train, valid or test, or" if splits else "class;"
+            raise DataError(f"{beside}, which is no {what} move it elsewhere")
     for folder, split in splits or [(root, "")]:
         for inner in _folders(folder):
             label = LABELS.get(inner.name.lower())
