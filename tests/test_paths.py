@@ -1,5 +1,6 @@
 """Where things lie: the cache, and what folders and globs stand for."""
 
+import errno
 import os
 from pathlib import Path
 
@@ -21,6 +22,19 @@ def test_where_the_cache_is(monkeypatch: pytest.MonkeyPatch, variables: dict[str
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     assert paths.cache_dir("crops") == Path(folder)
+
+
+def test_a_file_that_could_not_be_written_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What there is of it would keep a full disk full."""
+
+    def full(path: Path, data: bytes) -> None:
+        path.touch()
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match="No space"):
+        paths.write_whole(tmp_path / "a", b"x")
+    assert not list(tmp_path.iterdir())
 
 
 def test_an_unreadable_folder_within_a_folder_is_not_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 import glob
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from .errors import DataError
@@ -22,8 +23,13 @@ def cache_dir(part: str) -> Path:
 def write_whole(path: Path, data: bytes) -> None:
     """Write a file so that it is there whole or not at all."""
     part = path.with_name(f"{path.name}.part")
-    part.write_bytes(data)
-    part.replace(path)
+    try:
+        part.write_bytes(data)
+        part.replace(path)
+    except BaseException:  # Ctrl-C too
+        with suppress(OSError):
+            part.unlink()  # or a full disk would stay full of it
+        raise
 
 
 def write_asked(path: Path, data: bytes) -> None:

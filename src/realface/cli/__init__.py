@@ -19,6 +19,9 @@ from .scan import scan_app
 from .serve import serve
 from .train import fuse, networks, train, tune
 
+DENIED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)
+"""What a folder says, the cache or that of a run, that is not ours to write to."""
+
 app = typer.Typer(
     help="Tell photographs of real faces from faces a machine made.",
     no_args_is_help=True,
@@ -72,6 +75,8 @@ def main() -> None:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             _drop_output()
             fail(f"the disk is full, what should be written is not: {error.strerror}; make room and try again", 2)
+        if isinstance(error, OSError) and error.errno in DENIED and error.filename:
+            fail(f"{error.filename} cannot be read or written: {error.strerror}", 2)
         if os.environ.get("REALFACE_DEBUG"):
             raise
         fail(f"this is a defect in realface, please report it: {type(error).__name__}: {error}", 70)

