@@ -14,7 +14,13 @@ from typing import Any
 import numpy as np
 import optuna
 from optuna.distributions import CategoricalDistribution, FloatDistribution
-from optuna.exceptions import DuplicatedStudyError, ExperimentalWarning, OptunaError, UpdateFinishedTrialError
+from optuna.exceptions import (
+    DuplicatedStudyError,
+    ExperimentalWarning,
+    OptunaError,
+    StorageInternalError,
+    UpdateFinishedTrialError,
+)
 from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
 from optuna.trial import TrialState
 from sqlalchemy.exc import SQLAlchemyError
@@ -63,8 +69,8 @@ def tune(
     Raises:
         KeyboardInterrupt: the search was interrupted; what it found is written, and `resume` goes on with it.
         DataError: the data has too few sources, or the study is there already, or not there to be resumed.
-        ConfigError: the settings cannot be tuned, the storage cannot be opened, the study is of other settings or data,
-            or every training diverged.
+        ConfigError: the settings cannot be tuned, the storage cannot be opened or is gone, the study is of other
+            settings or data, or every training diverged.
         WeightsError: the network's published weights were not fetched.
     """
     if find(config.network).window:
@@ -93,6 +99,9 @@ def tune(
             _run(study, search, trials)
         finally:  # after Ctrl-C too
             tuned = write_results(study, config, search.defaults, out)
+    except (SQLAlchemyError, StorageInternalError) as error:
+        why = str(error.__cause__ or error).partition("\n")[0]
+        raise ConfigError(f"the storage does not answer any more: {why}; once it does, --resume goes on") from None
     finally:
         database.remove_session()
         database.engine.dispose()

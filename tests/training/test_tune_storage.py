@@ -1,0 +1,39 @@
+"""A study whose database goes away while it is searched."""
+
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from test_tune import Stub, faces, hasty_database, smooth, stub, tiny, trials  # noqa: F401
+
+from realface.errors import ConfigError
+from realface.training.config import Config, make_config
+from realface.training.tune import tune
+
+
+def test_a_storage_that_is_gone_is_one_sentence_and_no_loss(
+    faces: Path,  # noqa: F811
+    tmp_path: Path,
+    stub: Callable[[Stub], None],  # noqa: F811
+) -> None:
+    out, config, seen = tmp_path / "out", make_config({"network": "tiny"}), 0
+
+    def rename(old: str, new: str) -> None:
+        with sqlite3.connect(out / "study.db") as database:
+            database.execute(f"ALTER TABLE {old} RENAME TO {new}")
+
+    def gone(config: Config, fold: int) -> float:
+        nonlocal seen
+        seen += 1
+        if seen == 4:
+            rename("trials", "gone")
+        return smooth(config, fold)
+
+    stub(gone)
+    with pytest.raises(ConfigError, match=r"does not answer any more: .*no such table: trials; .* --resume goes on$"):
+        tune(faces, config, out, trials=3, folds=2)
+    rename("gone", "trials")
+    stub(smooth)
+    tune(faces, config, out, trials=3, folds=2, resume=True)
+    assert [row["state"] for row in trials(out)].count("complete") == 3
