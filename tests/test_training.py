@@ -1,6 +1,7 @@
 """The making half: configuration, balance, checkpoints, calibration, and whole small runs."""
 
 import csv
+import errno
 import signal
 from dataclasses import replace
 from pathlib import Path
@@ -317,6 +318,21 @@ def test_checkpoints_hold_whole_trees_without_pickle(tmp_path: Path) -> None:
     path.write_bytes(b"\x80\x04pickle")
     with pytest.raises(DataError, match="not a checkpoint"):
         SafeCheckpoints().load_checkpoint(path)
+
+
+def test_a_full_disk_leaves_the_last_checkpoint_and_is_told_as_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    path = tmp_path / "c.safetensors"
+    SafeCheckpoints().save_checkpoint({"epoch": 1}, path)
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match="No space left"):
+        SafeCheckpoints().save_checkpoint({"epoch": 2}, path)
+    assert SafeCheckpoints().load_checkpoint(path) == {"epoch": 1}
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_calibration_finds_the_scale_that_made_the_labels(rng: np.random.Generator) -> None:

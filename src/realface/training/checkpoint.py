@@ -1,17 +1,17 @@
 """Checkpoints without pickle: tensors in safetensors, everything else as JSON in its header."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import torch
 from pytorch_lightning.plugins.io import CheckpointIO
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import nn
 
 from ..errors import DataError
+from ..paths import write_whole
 
 _TENSOR, _PAIRS, _TUPLE = "$tensor", "$pairs", "$tuple"
 
@@ -22,10 +22,8 @@ class SafeCheckpoints(CheckpointIO):
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         tensors: dict[str, torch.Tensor] = {}
         text = json.dumps(_pack(checkpoint, tensors))
-        part = Path(f"{path}.part")
-        part.parent.mkdir(parents=True, exist_ok=True)
-        save_file(tensors, part, {"tree": text})
-        os.replace(part, path)
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        write_whole(Path(path), save(tensors, {"tree": text}))  # safetensors itself tells of a full disk its own way
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
         try:

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from filelock import FileLock
-from safetensors.torch import save_file
+from safetensors.torch import save
 from scipy.optimize import minimize
 from scipy.special import expit
 
@@ -141,7 +141,8 @@ def fuse(data: Path, whole_run: Path, native_run: Path, out: Path) -> Path:
         for split, of_split in views.items()
     }
     logits = torch.from_numpy(np.stack(fused["train"])).float()
-    save_file({"logits": logits}, out / "teacher.safetensors", of_versions([lines[s] for s in splits["train"]], config))
+    judged = of_versions([lines[s] for s in splits["train"]], config)
+    write_whole(out / "teacher.safetensors", save({"logits": logits}, judged))
     valid = _scores(views["valid"], fused["valid"])
     return finish(network, config, splits, hashes, out, name="two-views", valid=valid)
 
