@@ -3,13 +3,16 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from test_fuse import WHOLE, trained, write_run
 
 from realface.data.layouts import read_splits
 from realface.networks import build
+from realface.training import fuse as fuse_module
 from realface.training import held_out
 from realface.training.config import make_config
+from realface.training.fuse import Views
 from realface.training.train import LEARNED, in_order, lines_of, of_sources
 
 Run = Callable[..., tuple[int, str, str]]
@@ -19,7 +22,7 @@ Run = Callable[..., tuple[int, str, str]]
 def fuse(run: Run, tmp_path: Path, small_trunks: None, monkeypatch: pytest.MonkeyPatch) -> Callable[[], str]:
     """What the command says of two runs, with a word for that it has begun to work."""
 
-    def begun(*_: object) -> None:
+    def begun(*_: object, **__: object) -> None:
         (tmp_path / "out").rmdir()
         raise KeyboardInterrupt
 
@@ -69,3 +72,17 @@ def test_views_of_other_framings_are_refused(fuse: Callable[[], str], tmp_path: 
     config = tmp_path / "native" / "config.toml"
     config.write_text(config.read_text().replace("centre-square", "face"))
     assert "native has framing=face and" in fuse()
+
+
+def test_a_fusion_that_was_interrupted_can_be_begun_again(
+    fuse: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = held_out.read
+    for name in ("read", "folds"):
+        monkeypatch.setattr(held_out, name, lambda *_: {})
+    monkeypatch.setattr(fuse_module, "both_views", lambda *_: {"valid": Views([], [], [], [], [])})
+    monkeypatch.setattr(fuse_module, "fit_fusion", lambda *_: (np.ones(2), 0.0))
+    monkeypatch.setattr(fuse_module, "_scores", lambda *_: None)
+    monkeypatch.setattr(fuse_module, "finish", begun)
+    for _ in range(2):
+        assert fuse() == "begun", "it had written something by then"

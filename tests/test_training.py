@@ -163,6 +163,18 @@ def test_an_interrupted_run_resumes_to_the_same_end_also_where_it_was_moved(
     assert all(torch.allclose(value, two[key], atol=1e-6) for key, value in one.items())
 
 
+def test_a_detector_is_not_there_before_it_is_measured(
+    tiny: None, faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("realface.training.finish.by_size", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train(faces, make_config({"network": "tiny"}), tmp_path / "run")
+    assert not (tmp_path / "run" / "detector.onnx").exists()
+
+
 def test_early_stopping_ends_a_run_that_no_longer_gains(tiny: None, faces: Path, tmp_path: Path) -> None:
     config = make_config({"network": "tiny", "epochs": 200, "patience": 1, "learning_rate": 1.0, "degradations": 0.0})
     assert train(faces, config, tmp_path / "run", detector=False)

@@ -73,7 +73,6 @@ def finish(
     )
     card = replace(card, metrics={"valid": by_source(scores, detector.probabilities(scores.logits), card.thresholds)})
     path = run / "detector.onnx"
-    write_whole(path, with_card(graph, card))
     if splits["test"]:
         detector = Detector(with_card(graph, card))
         tested = score(detector, splits["test"], "measuring on the test split")
@@ -85,6 +84,7 @@ def finish(
         (run / "evaluation.json").write_text(json.dumps(figures, indent=1), encoding="utf-8")
         confusion_plot(tested.labels, fake, run / "confusion.png")
     else:
+        write_whole(path, with_card(graph, card))
         log.warning("there is no test split: no report and no confusion matrix")
     return path
 

@@ -134,17 +134,19 @@ def fuse(data: Path, whole_run: Path, native_run: Path, out: Path) -> Path:
     with torch.no_grad():
         network.fusion.weight.copy_(torch.from_numpy(weight)[None])
         network.fusion.bias.fill_(bias)
-    (out / "config.toml").write_text(to_toml(config), encoding="utf-8")
     hashes = {name: content_hash(lines[s] for s in rows) for name, rows in splits.items() if rows}
     fused = {
         split: [of_split.inputs(version, whole) @ weight + bias for version, whole in enumerate(of_split.whole)]
         for split, of_split in views.items()
     }
+    valid = _scores(views["valid"], fused["valid"])
+    # Nothing is written before all is measured: a fusion that was interrupted can be begun again in the same `out`.
+    path = finish(network, config, splits, hashes, out, name="two-views", valid=valid)
+    (out / "config.toml").write_text(to_toml(config), encoding="utf-8")
     logits = torch.from_numpy(np.stack(fused["train"])).float()
     judged = of_versions([lines[s] for s in splits["train"]], config)
     write_whole(out / "teacher.safetensors", save({"logits": logits}, judged))
-    valid = _scores(views["valid"], fused["valid"])
-    return finish(network, config, splits, hashes, out, name="two-views", valid=valid)
+    return path
 
 
 def load_views(whole_run: Path, native_run: Path) -> tuple[Config, TwoViews]:
