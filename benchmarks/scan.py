@@ -204,7 +204,7 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--killed", type=int, default=3000, help="pictures of a scan that is killed")
     parser.add_argument("--ray", type=int, default=1000, help="pictures for Ray")
-    parser.add_argument("--out", type=Path, default=Path("results/scan.json"))
+    parser.add_argument("--out", type=Path, default=Path(__file__).resolve().parents[1] / "results" / "scan.json")
     options = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"
     before = json.loads(options.out.read_text()) if options.out.exists() else {}

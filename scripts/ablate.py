@@ -265,7 +265,7 @@ def measure(bench: Bench, row: Row, folds: int) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = arguments(str(__doc__), 3, "results/ablate.json")
+    parser = arguments(str(__doc__), 3, "ablate.json")
     parser.add_argument("--table", action="append", choices=TABLES, help="only this one; can be given several times")
     options = parser.parse_args()
     config, network = load_views(options.whole, options.native)

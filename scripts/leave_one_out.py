@@ -20,6 +20,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+from figures import RESULTS
 
 from realface.data.layouts import read_splits
 from realface.evaluation.origin import origin
@@ -116,12 +117,12 @@ def arguments(description: str, folds: int, out: str) -> argparse.ArgumentParser
     parser.add_argument("--whole", type=Path, default=Path("runs/whole"))
     parser.add_argument("--native", type=Path, default=Path("runs/native"))
     parser.add_argument("--folds", type=int, default=folds)
-    parser.add_argument("--out", type=Path, default=Path(out))
+    parser.add_argument("--out", type=Path, default=RESULTS / out)
     return parser
 
 
 def main() -> None:
-    options = arguments(str(__doc__), 6, "results/leave-one-out.json").parse_args()
+    options = arguments(str(__doc__), 6, "leave-one-out.json").parse_args()
     config, network = load_views(options.whole, options.native)
     config = replace(config, views=VERSIONS)
     features = held_out.read(read_splits(options.data), network.whole, config, VERSIONS)

@@ -1,9 +1,12 @@
 """The linear heads that the shipped one is compared with."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from ablate import L2, logistic, standardised
+from leave_one_out import arguments
 from test_held_out import rows
 
 from realface.training.held_out import Rows
@@ -55,3 +58,10 @@ def test_features_are_standardised_over_the_pictures_that_show_a_face(four: Rows
     assert table.inputs.mean(0).abs().max() < 1e-5
     assert (table.inputs.std(0) - 1).abs().max() < 1e-3
     assert table.kinds[table.groups].tolist() == table.labels.tolist()
+
+
+def test_what_was_measured_for_hours_has_a_folder_to_go_to_wherever_the_script_was_called_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert arguments("", 3, "ablate.json").parse_args(["DATA"]).out.parent.is_dir()
