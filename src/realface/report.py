@@ -65,7 +65,7 @@ class Report:
         if data is not None and verdict.error is None:  # and so within the limits it was judged with
             pixels = images.decode(data, Limits(len(data), sys.maxsize))
         number = len(self._cases) + 1
-        name = "Standard input" if verdict.path == "-" else os.path.basename(verdict.path or "")
+        name = os.path.basename(verdict.path or "")
         title = f"{number}. {text_of(name or f'Picture {number}')}"
         self._counts[WORDS[kind(verdict)][0].lower()] += 1
         self._rows.append(summary_row(f'<a href="#case-{number}">{title}</a>', verdict))

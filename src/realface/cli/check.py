@@ -58,7 +58,7 @@ def check(
         answered = answered and verdict.status == "ok"
         print(verdict.to_json() if as_json else table.rows(verdict), flush=True)
         if case:
-            case.add(verdict, data)
+            case.add(replace(verdict, path="Standard input") if verdict.path == "-" else verdict, data)
     if not as_json:
         print(f"\n{judge.card.rule()} Detector {judge.id.name} {judge.id.version}.")
         print("A verdict is a hint for a person, not proof.")
