@@ -227,6 +227,17 @@ def test_a_defect_is_one_sentence(judge: Detector, monkeypatch: pytest.MonkeyPat
         assert 'realface_requests_total{status="500"} 1.0' in client.get("/metrics").text
 
 
+def test_a_detector_that_fails_is_no_defect(judge: Detector, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise DetectorError("the detector brightness fails on these pictures")
+
+    with served(make_app(judge)) as client:
+        monkeypatch.setattr(judge, "check_many", broken)
+        response = client.post("/v1/check", data=FAKE)
+        assert refusal(response) == (500, "detector")
+        assert "brightness fails" in response.text
+
+
 def test_keys_name_who_asks_and_keep_others_out(judge: Detector, tmp_path: Path, url: str) -> None:
     file = tmp_path / "keys"
     ann, bob = service_keys.add(file, "ann"), service_keys.add(file, "bob")

@@ -23,6 +23,7 @@ from starlette.requests import ClientDisconnect
 
 from .. import __version__, finder
 from ..detector import Detector
+from ..errors import DetectorError
 from ..images import Limits
 from ..report import Report
 from ..trail import Entry, Trail
@@ -91,6 +92,9 @@ class Service:
             response = refused.response()
         except ClientDisconnect:
             response = Response(status_code=499)  # nobody reads it
+        except DetectorError as error:
+            _log.error("request %s: %s", number, error)
+            response = Refused("detector", str(error)).response()
         except Exception:
             _log.exception("request %s", number)
             response = Refused("internal", "this is a defect in realface, please report it").response()

@@ -45,7 +45,7 @@ _MEANINGS = {
     415: "No picture, or of a kind that is not read",
     422: "A picture that is damaged, empty or too small, or a parameter or a form that is wrong",
     429: "Too many requests of this client at a time",
-    500: "A defect",
+    500: "A defect, or the detector fails",
     503: "Too busy to answer in time, or the answer could not be recorded; see Retry-After",
 }
 

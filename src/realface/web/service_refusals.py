@@ -22,6 +22,7 @@ STATUS: dict[str, int] = {
     "too_small": 422,
     "too_many_requests": 429,
     "internal": 500,
+    "detector": 500,
     "busy": 503,
     "trail": 503,
 }
