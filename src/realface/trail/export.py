@@ -89,7 +89,7 @@ def _parquet(path: Path, rows: Records) -> None:
         import pyarrow as pa
         from pyarrow import parquet
     except ImportError:
-        raise MissingExtra('Parquet needs pyarrow: pip install "realface[train]"; or export to .jsonl') from None
+        raise MissingExtra('Parquet needs pyarrow: pip install "realface[scan]"; or export to .jsonl') from None
     kinds = {"n": pa.int64(), "probabilities": pa.list_(pa.float64())}
     schema = pa.schema([(name, kinds.get(name, pa.string())) for name in COLUMNS])
     rest: list[dict[str, Any]] = []
