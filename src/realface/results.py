@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 Answer = Literal["real", "fake", "inconclusive"]
 Reason = Literal["too_small", "too_blurred", "turned_away", "cut_off", "unfamiliar"]
@@ -159,11 +159,11 @@ class Verdict:
 
     def to_dict(self) -> dict[str, Any]:
         """The answer as plain dictionaries, lists, strings and numbers."""
-        return asdict(self)
+        return cast(dict[str, Any], json.loads(self.to_json()))
 
     def to_json(self) -> str:
         """The answer as one line of JSON, in ASCII (file names may hold bytes that no encoding can print)."""
-        return json.dumps(self.to_dict(), allow_nan=False)
+        return json.dumps(asdict(self), allow_nan=False)
 
 
 def overall(faces: tuple[Face, ...]) -> Answer | None:
