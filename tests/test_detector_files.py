@@ -37,6 +37,8 @@ class TestLoad:
         loaded.append(Detector.load(detector_file, threads=1))
         assert len({d.id for d in loaded}) == 1
         assert len({d.check(astronaut()).faces for d in loaded}) == 1
+        with pytest.raises(TypeError, match=r"Detector\.load takes a name"):
+            Detector(str(detector_file))  # type: ignore[arg-type]
 
     def test_bundled(self, detector_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("realface.detector.bundled", lambda: {"best": detector_file})

@@ -50,6 +50,8 @@ class Detector:
         self, data: bytes, *, threads: int | None = None, limits: Limits = Limits(), max_faces: int = MAX_FACES
     ) -> None:
         """Make a detector of the bytes of a detector file; see `load`."""
+        if not isinstance(data, bytes):
+            raise TypeError("Detector takes the bytes of a detector file; Detector.load takes a name or a path")
         if not 1 <= max_faces < finder.MAX_FACES:  # the finder stops there: more could go unseen
             raise ValueError(f"max_faces must be 1 to {finder.MAX_FACES - 1}")
         options = ort.SessionOptions()
