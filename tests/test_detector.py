@@ -164,7 +164,7 @@ class TestCheckMany:
 
     def test_only_errors_in_a_batch(self, detector: Detector) -> None:
         assert [v.status for v in detector.check_many([b"", b"x", b""], batch_size=2)] == ["error"] * 3
-        for single in ("photo.jpg", Path("photo.jpg"), b"bytes"):
+        for single in ("photo.jpg", Path("photo.jpg"), b"bytes", levels(0)):
             with pytest.raises(TypeError, match="check takes one"):
                 next(detector.check_many(single))  # type: ignore[arg-type]
 

@@ -139,8 +139,12 @@ class Detector:
     def check_many(
         self, pictures: Iterable[Picture], *, batch_size: int = 1, heatmap: bool = False, stability: bool = False
     ) -> Iterator[Verdict]:
-        """Judge pictures in order, `batch_size` at a time; for one that cannot be, the status is "error"."""
-        if isinstance(pictures, str | bytes | Path):
+        """Judge pictures in order, `batch_size` at a time; for one that cannot be, the status is "error".
+
+        Raises:
+            DetectorError: as `check`.
+        """
+        if isinstance(pictures, str | bytes | Path) or (isinstance(pictures, np.ndarray) and pictures.ndim in (2, 3)):
             raise TypeError("check_many takes several pictures, such as a list of paths; check takes one")
         if batch_size < 1:
             raise ValueError("batch_size must be 1 or more")
