@@ -124,8 +124,9 @@ def test_the_heatmap_adds_up_to_the_logit(finding: Detector) -> None:
 
 def test_a_detector_without_heatmaps_says_so(detector: Detector) -> None:
     assert not detector.explains
-    with pytest.raises(DetectorError, match="no heatmaps"):
-        detector.check(PORTRAIT, heatmap=True)
+    for picture in (PORTRAIT, np.zeros((64, 64, 3), np.uint8)):  # of which the second shows no face
+        with pytest.raises(DetectorError, match="no heatmaps"):
+            detector.check(picture, heatmap=True)
 
 
 def test_stability_judges_the_changed_crop(finding: Detector) -> None:

@@ -102,6 +102,7 @@ class Detector:
 
         Raises:
             DetectorError: there is no such detector, or the file is not one.
+            ValueError: `max_faces` is out of range.
         """
         path = bundled().get(str(detector), Path(detector))
         try:
@@ -129,7 +130,7 @@ class Detector:
 
         Raises:
             ImageError: the picture cannot be read or judged; the subclass and its `code` say why.
-            DetectorError: a heatmap was asked of a detector that gives none.
+            DetectorError: a heatmap was asked of a detector that gives none, or the detector fails.
         """
         path, sha256, claims, found = self._open(picture)
         if isinstance(found, ImageError):
@@ -161,7 +162,8 @@ class Detector:
         """Uncalibrated scores, positive for fake.
 
         Args:
-            crops: N of (S, S, 3) uint8 RGB in native pixels, each of its own side, as `faces.candidates` cuts them.
+            crops: one or more (N) of (S, S, 3) uint8 RGB in native pixels, each of its own side, as `faces.candidates`
+                cuts them.
 
         Returns:
             (N,) float32.
@@ -186,8 +188,7 @@ class Detector:
         Novelty, (N,) float32, says how unlike the training pictures a face is; NaN of detectors that do not measure it.
         From `card.thresholds.novel_from` on, a face is not judged.
         """
-        if heatmap and not self.explains:
-            raise DetectorError(f"the detector {self.id.name} gives no heatmaps")
+        self._need_heatmaps(heatmap)
         asked = ["logit"] + ["evidence"] * heatmap + [name for name in self._outputs if name == "novelty"]
         said = self._run(asked, crops)
         return said["logit"], said.get("novelty", np.full(len(crops), np.nan, np.float32)), said.get("evidence")
@@ -201,6 +202,10 @@ class Detector:
     def explains(self) -> bool:
         """Whether this detector gives heatmaps."""
         return "evidence" in self._outputs
+
+    def _need_heatmaps(self, asked: bool) -> None:
+        if asked and not self.explains:
+            raise DetectorError(f"the detector {self.id.name} gives no heatmaps")
 
     def probabilities(self, logits: np.ndarray) -> np.ndarray:
         """Calibrated probability of fake, in float64, for each of (N,) logits."""
@@ -268,6 +273,7 @@ class Detector:
 
     def _judge(self, found: Sequence[list[Candidate]], heatmap: bool, stability: bool) -> list[tuple[Face, ...]]:
         """The judged faces of each picture."""
+        self._need_heatmaps(heatmap)  # also where no picture shows a face
         everyone = [candidate for of_picture in found for candidate in of_picture]
         judged: list[Face] = []
         for start in range(0, len(everyone), FACES_AT_ONCE):
