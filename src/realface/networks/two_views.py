@@ -22,8 +22,9 @@ class TwoViews(Network):
         super().__init__()
         self.whole, self.native = whole, native
         self.fusion = nn.Linear(2, 1)  # of the whole face's logit and the windows' mean
-        # which of the 3 x 3 windows lies nearest to each of the 14 x 14 patches
-        nearest = torch.arange(self.input_size // PATCH) * 3 // (self.input_size // PATCH)
+        # which of the 3 x 3 windows lies nearest to the middle of each of the 14 x 14 patches
+        grid = self.input_size // PATCH
+        nearest = (2 * torch.arange(grid) + 1) * 3 // (2 * grid)
         self.register_buffer("_nearest", (nearest[:, None] * 3 + nearest).flatten(), persistent=False)
         self._nearest: Tensor
 
