@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import pyarrow as pa
@@ -164,6 +165,25 @@ def test_a_changed_source_detector_or_limit_is_refused(
         new.unlink()
     with FileLock(folder_of(begun) / "lock"):
         refused("another scan is writing .*; wait for it")
+
+
+def test_relative_names_do_not_go_on_in_another_folder(
+    detector_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder in ("here", "there"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "a.png").write_bytes(encoded(grey(255)))
+    (tmp_path / "relative.txt").write_text("a.png\n")
+    (tmp_path / "absolute.txt").write_text(f"{tmp_path}/here/a.png\n")
+    lists = [str(tmp_path / name) for name in ("relative.txt", "absolute.txt")]
+    for source, refused in (("a.png", True), (lists[0], True), (lists[1], False)):
+        out = tmp_path / f"{Path(source).stem}.parquet"
+        monkeypatch.chdir(tmp_path / "here")
+        assert scan([source], out, detector=str(detector_file), workers=1)
+        assert not scan([source], out, detector=str(detector_file), workers=1, resume=True)
+        monkeypatch.chdir(tmp_path / "there")
+        with pytest.raises(ScanError, match=r"working folder was .*here, is .*there") if refused else nullcontext():
+            scan([source], out, detector=str(detector_file), workers=1, resume=True)
 
 
 def test_damaged_parts_are_scanned_again_and_results_are_left_alone(

@@ -1,5 +1,6 @@
 """A scan from beginning to end."""
 
+import os
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import asdict
@@ -20,7 +21,7 @@ from ..progress import bar
 from .local import BATCH, Pool
 from .parts import Parts
 from .rows import text
-from .source import Entry, check_there, entries
+from .source import Entry, check_there, entries, relative
 from .worker import Settings, load
 
 Engine = Literal["local", "ray"]
@@ -64,6 +65,7 @@ def scan(
     settings = Settings(detector, load(detector, limits).id, limits)
     record = {
         "sources": list(map(text, sources)),
+        "working folder": text(os.getcwd()) if relative(sources) else None,
         "detector": asdict(settings.identity),
         "limits": asdict(limits),
         "realface": __version__,

@@ -8,7 +8,7 @@ import tarfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
-from itertools import takewhile
+from itertools import chain, takewhile
 from typing import Any
 
 import fsspec
@@ -72,12 +72,13 @@ def entries(sources: Iterable[str]) -> Iterator[Entry]:
         ScanError: there is no such kind of URL, a list cannot be read, or a URL does not answer: going on without its
             pictures would leave a hole that nobody fills.
     """
-    for source in sources:
-        if source.lower().endswith(".txt") and os.path.isfile(source):
-            for line in _lines(source):
-                yield from _listed(line)
-        else:
-            yield from _listed(source)
+    for name in _named(sources):
+        yield from _listed(name)
+
+
+def relative(sources: Sequence[str]) -> bool:
+    """Whether it depends on the working folder which pictures these are; ScanError where a list cannot be read."""
+    return not all(_URL.match(name) or os.path.isabs(name) for name in chain(sources, _named(sources)))
 
 
 def check_there(sources: Sequence[str]) -> None:
@@ -144,6 +145,15 @@ def _http_bytes(system: Any, path: str, entry: Entry, most: int) -> bytes:
         if options and file.r.status != 206:
             raise Unreadable("the server does not send parts of files; download the shard and scan it here")
         return images.read_most(file, most)
+
+
+def _named(sources: Iterable[str]) -> Iterator[str]:
+    """The sources, with what is in a list in its place."""
+    for source in sources:
+        if source.lower().endswith(".txt") and os.path.isfile(source):
+            yield from _lines(source)
+        else:
+            yield source
 
 
 def _lines(path: str) -> Iterator[str]:
