@@ -302,10 +302,13 @@ def test_the_command_line(begun: Path, sources: list[str], detector_file: Path, 
 
 def test_a_summary_names_the_folders_of_odd_names(tmp_path: Path) -> None:
     names = ["a/2024 12:30:00.jpg", "s.tar::in/b.png", "t.tar::c.png", "d.jpg", "two\nlines/e.jpg", "s3://f/g:h/i.jpg"]
+    names += ["b/x::y.jpg", "x::y.jpg", "b/S.TAR::x::y.png", "c::d/e.jpg"]
     rows = [{"path": name, "verdict": "fake", "status": "ok"} for name in names]
     parquet.write_table(pa.Table.from_pylist(rows, SCHEMA), tmp_path / "out.parquet")
     found = {folder.path for folder in summary(tmp_path / "out.parquet").folders}
-    assert found == {"a", "s.tar::in", "t.tar", "", "two\nlines", "s3://f/g:h"}
+    assert found == {
+        "a", "s.tar::in", "t.tar", "", "two\nlines", "s3://f/g:h", "b", "b/S.TAR", "c::d"
+    }  # fmt: skip
 
 
 def test_help_and_wrong_usage(tmp_path: Path, monkeypatch, capsys) -> None:

@@ -1,5 +1,6 @@
 """What a scan found, in a few lines; DuckDB reads the table piece by piece."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,8 +16,11 @@ _ALL = """
     SELECT coalesce(verdict, error_code, status) AS answer, count(*) AS pictures, any_value(status) AS status
     FROM scan GROUP BY ALL ORDER BY pictures DESC, answer
 """
-_FOLDERS = r"""
-    SELECT regexp_extract(path, '(?s)^(.*)(::|/)', 1) AS folder, count(*) FILTER (verdict = 'fake') AS fake,
+_BETWEEN = r"/\\" if os.sep == "\\" else "/"
+_WHERE = rf"(?is)^(?:(.*\.tar)::[^{_BETWEEN}]*$|(.*)[{_BETWEEN}])"  # other names may have :: in them
+_FOLDERS = """
+    SELECT regexp_extract(path, $where, 1) || regexp_extract(path, $where, 2) AS folder,
+        count(*) FILTER (verdict = 'fake') AS fake,
         count(*) FILTER (verdict = 'inconclusive') AS inconclusive, count(*) AS pictures
     FROM scan GROUP BY folder HAVING fake > 0 ORDER BY fake DESC, folder
 """
@@ -75,7 +79,7 @@ def summary(out: Path) -> Summary:
         with duckdb.connect() as connection:
             connection.register("scan", dataset.dataset([str(file) for file in files], format="parquet"))
             answers = connection.execute(_ALL).fetchall()
-            folders = connection.execute(_FOLDERS).fetchall()
+            folders = connection.execute(_FOLDERS, {"where": _WHERE}).fetchall()
     except (duckdb.Error, pa.ArrowException, OSError):
         raise ScanError(f"{out} is not the result of a scan, or damaged; scan again with another --out") from None
     return Summary(
