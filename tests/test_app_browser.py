@@ -12,6 +12,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -84,9 +85,10 @@ def url(spied: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     detector = tmp_path_factory.mktemp("detector") / "finding.onnx"
     sure = Calibration(scale=8)
     detector.write_bytes(brightness_detector(explains=True, preprocessing=Preprocessing(32, "face"), calibration=sure))
-    environment = os.environ | {"HOME": folder, "PYTHONPATH": str(spied.parent), "SPY_LOG": str(spied)}
+    path = os.pathsep.join([str(spied.parent), *sys.path])  # or a copy of the repository would try another one's app
+    environment = os.environ | {"HOME": folder, "PYTHONPATH": path, "SPY_LOG": str(spied)}
     command = [sys.executable, "-c", SERVE.format(str(detector), port)]
-    server = subprocess.Popen(command, cwd=folder, env=environment)
+    server = subprocess.Popen(command, cwd=folder, env=environment, process_group=0)
     try:
         wait_until_healthy(server, f"http://localhost:{port}/_stcore/health")
         yield f"http://localhost:{port}"
@@ -95,7 +97,8 @@ def url(spied: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(("localhost", port))
     finally:
-        server.kill()
+        with suppress(ProcessLookupError):  # mostly all has ended
+            os.killpg(server.pid, signal.SIGKILL)  # what it started too
         server.wait()
 
 

@@ -220,7 +220,7 @@ def test_pictures_that_kill_their_process_are_errors_and_take_no_other_along(
 ) -> None:
     (tmp_path / "site").mkdir()
     (tmp_path / "site" / "sitecustomize.py").write_text(DEADLY)
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path / "site"), *sys.path]))
     folder = tmp_path / "pictures"
     folder.mkdir()
     names = [f"{n:02}.png" for n in range(20)] + ["03-deadly.png", "12-unlucky.png"]
