@@ -254,8 +254,9 @@ def _engine(url: str, *, create: bool, read_only: bool) -> tuple[str, Path | Non
 
 def _sqlite_url(path: Path, read_only: bool) -> URL:
     """Of a file that is there: another one is not begun in its place later."""
-    options = {"uri": "true", "mode": "ro" if read_only else "rw"}
-    if read_only and not os.access(path.parent, os.W_OK) and not Path(f"{path}-wal").exists():
+    log = Path(f"{path}-wal").exists()
+    options = {"uri": "true", "mode": "ro" if read_only and log else "rw"}  # "rw" ends a log, "ro" leaves one behind
+    if read_only and not log and not os.access(path.parent, os.W_OK):
         options["immutable"] = "1"  # else SQLite would put a log beside it even to read
     return URL.create("sqlite", database=path.as_uri(), query=options)
 
