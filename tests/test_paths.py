@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from realface import paths
+from realface import cli, paths
 
 
 @pytest.mark.parametrize(
@@ -70,3 +70,30 @@ def test_a_glob_enters_no_folder_that_is_a_link(tmp_path: Path, monkeypatch: pyt
 
 def test_a_name_that_no_file_can_have_is_passed_on() -> None:
     assert list(paths.expand(["a*\0.jpg"])) == ["a*\0.jpg"]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "check none.jpg --report {}.html",
+        "scan none --out {}.parquet",
+        "audit export none.db --out {}.csv",
+        "data audit none --out {}.json",
+        "data import none --out {}.parquet",
+    ],
+)
+def test_a_name_too_long_for_the_disk_is_told_before_any_work(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["realface", *command.format("x" * 247).split()])  # .part would be too much
+    with pytest.raises(SystemExit, match="2"):
+        cli.main()
+    assert "is too long for this disk; give it a shorter one" in capsys.readouterr().err
+
+
+def test_results_are_not_written_to_a_bucket(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    monkeypatch.setattr("sys.argv", ["realface", "scan", ".", "--out", "s3://bucket/r.parquet"])
+    with pytest.raises(SystemExit, match="2"):
+        cli.main()
+    assert "results are written to this machine" in capsys.readouterr().err

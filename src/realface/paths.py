@@ -1,5 +1,6 @@
 """Where realface keeps what can be made again, and which files a command line means."""
 
+import errno
 import glob
 import os
 from collections.abc import Iterable, Iterator
@@ -30,6 +31,15 @@ def write_whole(path: Path, data: bytes) -> None:
         with suppress(OSError):
             part.unlink()  # or a full disk would stay full of it
         raise
+
+
+def check_name(path: Path) -> None:
+    """DataError where the name of a file is too long to be written in parts, which is called so with more behind it."""
+    try:
+        os.lstat(f"{path}.parts")
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise DataError(f"the name {path.name} is too long for this disk; give it a shorter one") from None
 
 
 def write_asked(path: Path, data: bytes) -> None:

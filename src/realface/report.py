@@ -16,7 +16,7 @@ from .detector import Detector
 from .errors import DataError
 from .harmless import printable
 from .images import Limits
-from .paths import write_asked
+from .paths import check_name, write_asked
 from .rates import FIGURES, TOO_FEW, Figures, Rates, cell, ends_of, interval, too_few
 from .results import REASONS, Face, Provenance, Verdict
 from .words import HEATMAP, NO_FACE, SEVERAL, SHAPES, STABILITY, UNJUDGED, WORDS, highest, kind, percents
@@ -167,11 +167,12 @@ def check_target(path: Path) -> None:
     """Refuse a place where no report can be written, before pictures are judged for it.
 
     Raises:
-        DataError: it is not named .html (it could be a picture, by mistake), or its folder cannot be written to.
+        DataError: it is not named .html (it could be a picture, by mistake) or too long, or its folder refuses.
     """
     folder = path.absolute().parent
     if path.suffix.lower() not in (".html", ".htm"):
         raise DataError(f"a report is a web page; give it a name such as {path.stem or 'case'}.html")
+    check_name(path)
     if os.path.isdir(path) or not os.access(folder, os.W_OK | os.X_OK):
         raise DataError(f"no report can be written to {path}; choose a folder that exists and can be written to")
 

@@ -394,6 +394,5 @@ class TestOwnPictures:
                 import_data(str(tmp_path), out)
         write(tmp_path / "real/a.jpg", picture("a"))
         (tmp_path / "m.parquet.part").mkdir()
-        for name in ("m.parquet", f"{'x' * 245}.parquet"):  # with .part it would be too long
-            with pytest.raises(DataError, match=r"\.parquet: cannot be written"):
-                import_data(str(tmp_path), tmp_path / name)
+        with pytest.raises(DataError, match=r"\.parquet: cannot be written"):
+            import_data(str(tmp_path), tmp_path / "m.parquet")

@@ -1,6 +1,7 @@
 """What several commands share."""
 
 import os
+import re
 import sys
 from collections.abc import Iterable
 from importlib.util import find_spec
@@ -12,6 +13,7 @@ import typer
 from ..detector import bundled
 from ..errors import DataError, MissingExtra
 from ..harmless import printable
+from ..paths import check_name
 
 DetectorOption = Annotated[
     str, typer.Option(help=f"A detector file, or one that comes with realface: {', '.join(bundled())}.")
@@ -50,4 +52,8 @@ def need_folder(out: Path | None) -> None:
     if out and os.path.isdir(out):  # which never raises, as `Path.is_dir` may
         raise DataError(f"{out} is a folder; name a file in it")
     if out and not os.path.isdir(out.absolute().parent):
-        raise DataError(f"there is no folder {out.absolute().parent} to write {out.name} to")
+        elsewhere = re.match("[a-z][a-z0-9+.-]+:/", str(out), re.IGNORECASE)
+        why = "; results are written to this machine" if elsewhere else ""
+        raise DataError(f"there is no folder {out.absolute().parent} to write {out.name} to{why}")
+    if out:
+        check_name(out)

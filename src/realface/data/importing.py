@@ -18,6 +18,7 @@ from pyarrow import parquet
 from .. import __version__
 from ..errors import DataError, ImageError, Unreadable
 from ..harmless import printable
+from ..paths import check_name
 from .facts import Facts, read_all
 from .fix import check_target
 from .importing_archives import download, is_zip, unpack_zip
@@ -106,6 +107,7 @@ def import_data(source: str, out: Path, *, copy_to: Path | None = None, expect: 
         raise DataError(f"there is no set {expect}; known are {', '.join(PUBLISHED)}, and other for none of them")
     if os.path.isdir(out) or not os.path.isdir(out.parent):
         raise DataError(f"{out} cannot be written: name a file in a folder that is there")
+    check_name(out)
     check_target(source, out)
     found = _found(source, out, copy_to, expect)
     known = PUBLISHED.get(expect or found.name)
