@@ -273,6 +273,8 @@ def test_names_with_signs_of_globs_mean_themselves_first(tmp_path: Path) -> None
 def test_urls_that_cannot_be_opened_say_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ScanError, match="nosuch"):
         paths("nosuch://a/b")
+    with pytest.raises(ScanError, match=r"only \.tar archives are read"):
+        paths("zip:///pictures.zip")
 
     def missing(*_: object, **__: object) -> None:
         raise ImportError("Install s3fs to access S3")

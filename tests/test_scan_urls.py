@@ -65,9 +65,13 @@ class Outage(Web):
 
 
 class Refusing(Web):
-    """An S3 server with a folder in a folder, which refuses to list the inner one, for a reason of S3."""
+    """An S3 server with a folder in a folder, which refuses to list or read the inner one, for a reason of S3."""
 
     reason: ClassVar[str]
+
+    def do_HEAD(self) -> None:
+        self.send_response(403)  # without a body, thus without a reason
+        self.end_headers()
 
     def do_GET(self) -> None:
         if inner := "inner" in self.path:
@@ -221,12 +225,12 @@ def test_a_scan_whose_credentials_expire_can_go_on(
     monkeypatch.setattr(Refusing, "reason", reason, raising=False)
     with web(tmp_path, Refusing) as root, monkeypatch.context() as patch:
         patch.setenv("AWS_ENDPOINT_URL", root)
-        for folder in ("s3://bucket/deep", "s3://bucket/deep/inner"):
-            if reason == "AccessDenied":  # to this folder, whoever asks
-                assert code(*entries([folder])) == "unreadable"
+        for place in ("s3://bucket/deep", "s3://bucket/deep/inner", "s3://bucket/deep/inner/s.tar"):
+            if reason == "AccessDenied":  # to this place, whoever asks
+                assert code(*entries([place])) == "unreadable"
             else:
                 with pytest.raises(ScanError, match=r"credentials .* --resume"):
-                    paths(folder)
+                    paths(place)
     s3fs.S3FileSystem.clear_instance_cache()
 
 

@@ -302,6 +302,8 @@ def _open_url(url: str) -> tuple[Any, str]:
         ours = kind in ("http", "https", "s3", "s3a")
         how = 'pip install "realface[scan,urls]"' if ours else str(error)
         raise MissingExtra(f"{kind}:// needs another package: {how}") from None
+    except IsADirectoryError:  # the working folder is what it would take for the archive
+        raise ScanError(f"{url} cannot be opened: only .tar archives are read, and each is named itself") from None
     except Exception as error:  # no such kind, or one that needs more than a URL
         raise ScanError(f"{url} cannot be opened: {_said(error)}") from None
 
@@ -349,9 +351,20 @@ def _open_shard(file: str) -> Any:
         return _opened(system, path)
     except Exception as error:
         why = error.__cause__ if isinstance(error.__cause__, OSError) else error  # of HTTP all is "not found" at first
-        if isinstance(why, FileNotFoundError | PermissionError | Unreadable):
-            raise
+        if isinstance(why, PermissionError):
+            why = _reason(system, path) or why
+        if isinstance(why, FileNotFoundError | PermissionError | Unreadable) and not _wrong_credentials(why):
+            raise why from None
         raise _silent(file, why) from None
+
+
+def _reason(system: Any, path: str) -> Exception | None:
+    """Why a file is refused: S3 has said no more than that it is, as long as only its size was asked for."""
+    try:
+        system.cat_file(path, start=0, end=1)
+    except Exception as error:
+        return error
+    return None
 
 
 def _shard(path: str, file: str) -> Iterator[Entry]:
