@@ -28,7 +28,7 @@ LIMITS = (
     "Out of scope are face swaps, retouched and otherwise edited photographs: they can be called real.",
     "Pictures of a kind that the detector has never seen, such as those of a newer generator, can fool it, and so can "
     "a person who sets out to. The error rates below hold only for pictures like those that were measured.",
-    "Only the faces were judged, each within its square. The rest of the picture was not.",
+    "Only the faces were judged, each within its square; of an animation, those of its first frame. The rest was not.",
     "REAL does not say who the person is, nor when, where or in what circumstances the picture was taken.",
     "What a file says of its own origin can be forged, copied or removed. No probability rests on it.",
 )
