@@ -14,6 +14,7 @@ import pytest
 from conftest import brightness_detector, encoded, grey
 from filelock import FileLock
 from pyarrow import parquet
+from rich.progress import Progress
 from test_scan_source import shard
 
 from realface import Detector, cli
@@ -23,7 +24,7 @@ from realface.results import DetectorId
 from realface.scan import local
 from realface.scan.parts import Parts, folder_of
 from realface.scan.rows import SCHEMA
-from realface.scan.run import scan
+from realface.scan.run import _Rate, scan
 from realface.scan.source import Entry, entries
 from realface.scan.summary import summary
 from realface.scan.worker import Settings
@@ -257,6 +258,17 @@ def test_an_unforeseen_error_ends_the_scan(detector_file: Path, monkeypatch: pyt
     settings = Settings(str(detector_file), DetectorId("brightness", "1", "0"))
     with local.Pool(settings, 2) as pool, pytest.raises(RuntimeError, match="unforeseen"):
         list(pool.run([[Entry("a", "a")], [Entry("b", "b")]]))
+
+
+def test_no_rate_is_told_before_there_is_one() -> None:
+    display = Progress(get_time=iter(range(100)).__next__)
+    task = display.add_task("scanning", total=5)
+    told = []
+    for done in (3, 5):
+        display.update(task, completed=done)
+        told.append(str(_Rate().render(display.tasks[0])))
+    assert told[0] == ""
+    assert re.fullmatch(r"\d\.\d/s", told[1])
 
 
 def test_typing_errors_alone_make_no_result(sources: list[str], detector_file: Path, tmp_path: Path) -> None:

@@ -136,4 +136,5 @@ def _count(sources: Sequence[str], display: Progress, task: TaskID) -> None:
 
 class _Rate(ProgressColumn):
     def render(self, task: Task) -> Text:
-        return Text(f"{task.finished_speed or task.speed or 0:,.1f}/s")
+        speed = task.finished_speed or task.speed  # none before the second message, which may never come
+        return Text(f"{speed:,.1f}/s" if speed else "")
