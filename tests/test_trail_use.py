@@ -47,13 +47,13 @@ def path(tmp_path: Path) -> Path:
 
 
 @contextmanager
-def sealed(*files: Path) -> Iterator[Path]:
-    """A folder with these files, in which nothing can be written, not even by the superuser."""
+def sealed(*files: Path, mode: int = 0o555) -> Iterator[Path]:
+    """A folder with these files, in which nothing can be written, not even by the superuser; or only they cannot."""
     folder, root = Path(tempfile.mkdtemp(prefix="realface-")), os.getuid() == 0  # not pytest's: only its owner enters
     try:
         for file in files:
             shutil.copyfile(file, folder / file.name)
-        folder.chmod(0o555)
+        folder.chmod(mode)
         if root:
             os.setresuid(65534, 65534, 0)
         yield folder
@@ -201,14 +201,14 @@ class TestCommands:
         assert [copy.read_bytes() for copy in copies] == before
         assert log or list(copies[0].parent.iterdir()) == copies  # nor is a log begun beside it
 
-    @pytest.mark.parametrize("used", [False, True])
-    def test_a_trail_is_read_where_nothing_can_be_written(self, path: Path, used: bool) -> None:
+    @pytest.mark.parametrize(("used", "mode"), [(False, 0o555), (True, 0o555), (False, 0o777)])
+    def test_a_trail_is_read_where_nothing_can_be_written(self, path: Path, used: bool, mode: int) -> None:
         run("verify", shutil.copy(path, path.with_name("other.db")))  # loads what the superuser alone may read
         trail = Trail(str(path))
         trail.append([entry(7)])
         if not used:
             trail.close()
-        with sealed(*sorted(path.parent.glob("trail.db*"))) as folder:
+        with sealed(*sorted(path.parent.glob("trail.db*")), mode=mode) as folder:
             before = {file.name: file.read_bytes() for file in folder.iterdir()}
             assert len(before) == (3 if used else 1)
             assert "7 records" in run("verify", folder / "trail.db")[1]

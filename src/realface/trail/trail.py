@@ -256,7 +256,7 @@ def _sqlite_url(path: Path, read_only: bool) -> URL:
     """Of a file that is there: another one is not begun in its place later."""
     log = Path(f"{path}-wal").exists()
     options = {"uri": "true", "mode": "ro" if read_only and log else "rw"}  # "rw" ends a log, "ro" leaves one behind
-    if read_only and not log and not os.access(path.parent, os.W_OK):
+    if read_only and not log and not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)):
         options["immutable"] = "1"  # else SQLite would put a log beside it even to read
     return URL.create("sqlite", database=path.as_uri(), query=options)
 
