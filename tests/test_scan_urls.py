@@ -273,6 +273,8 @@ def test_web_servers_that_fail(tree: Path, monkeypatch: pytest.MonkeyPatch) -> N
         with pytest.raises(ScanError, match=r"broken/\*.jpg cannot be listed: .*500.* network"):
             paths(f"{root}/broken/*.jpg")
         assert code(*entries([f"{root}/broken.jpg?signed=1"])) == "unreachable"
+        inner, *_ = entries([f"{root}/s.tar?signed=1"])
+        assert (inner.path, read(inner, Limits())) == (f"{root}/s.tar?signed=1::in.png", b"inner")
         [signed] = entries([f"{root}/b/c/3.JPG?signed=1"])
         assert read(signed, Limits()) == b"three"
     with pytest.raises(ScanError, match=r"cannot be listed: .* --resume"):

@@ -177,12 +177,12 @@ def _listed(source: str) -> Iterator[Entry]:
 
 def _remote(url: str) -> Iterator[Entry]:
     system, path = _open_url(url)
+    bare = path.partition("?")[0] if _is_http(system) else path
     try:
         if _is_glob(system, path):
             fixed = "/".join(takewhile(lambda part: not glob.has_magic(part), path.split("/")))
             infos = _walk(system, fixed or system.root_marker, path)
         else:
-            bare = path.partition("?")[0] if _is_http(system) else path
             single = bare.lower().endswith((*SUFFIXES, _SHARD))  # asking would load it: for HTTP all could be folders
             folder = not single and system.isdir(path)
             infos = _walk(system, path) if folder else iter([{"name": path, "size": None}])
@@ -193,7 +193,7 @@ def _remote(url: str) -> Iterator[Entry]:
             if broken := info.get("broken"):
                 found = True
                 yield Entry(whole, whole, broken=broken)
-            elif name.lower().endswith(_SHARD):
+            elif (bare if name == path else name).lower().endswith(_SHARD):
                 found = True
                 yield from _shard(whole, whole)
             elif info.get("type") != "directory" and (name == path or name.lower().endswith(SUFFIXES)):
