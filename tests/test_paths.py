@@ -92,6 +92,22 @@ def test_a_name_too_long_for_the_disk_is_told_before_any_work(
     assert "is too long for this disk; give it a shorter one" in capsys.readouterr().err
 
 
+@pytest.mark.skipif(os.name == "nt", reason="it cannot be removed there")
+@pytest.mark.parametrize(
+    "command", ["scan a.jpg --out {}/r.parquet", "scan {} --out r.parquet", "check {} --report r.html"]
+)
+def test_a_working_folder_that_was_removed_is_no_defect(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    monkeypatch.setattr("sys.argv", ["realface", *command.format(tmp_path).split()])
+    with pytest.raises(SystemExit, match="2"):
+        cli.main()
+    assert "the working folder was removed" in capsys.readouterr().err
+
+
 def test_results_are_not_written_to_a_bucket(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
     monkeypatch.setattr("sys.argv", ["realface", "scan", ".", "--out", "s3://bucket/r.parquet"])
     with pytest.raises(SystemExit, match="2"):

@@ -77,6 +77,8 @@ def main() -> None:
             fail(f"the disk is full, what should be written is not: {error.strerror}; make room and try again", 2)
         if isinstance(error, OSError) and error.errno in DENIED and error.filename:
             fail(f"{error.filename} cannot be read or written: {error.strerror}", 2)
+        if isinstance(error, FileNotFoundError) and _homeless():
+            fail("the working folder was removed; go to another one, and try again", 2)
         if os.environ.get("REALFACE_DEBUG"):
             raise
         fail(f"this is a defect in realface, please report it: {type(error).__name__}: {error}", 70)
@@ -85,6 +87,14 @@ def main() -> None:
 def _drop_output() -> None:
     """Lose what is not written yet, or Python would try again at its end."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _homeless() -> bool:
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return True
+    return False
 
 
 def _print_version(wanted: bool) -> None:
