@@ -92,9 +92,10 @@ def test_a_worker_that_cannot_start_is_one_sentence(two_workers: None, detector_
         list(cluster.judged([[Entry("a", "a")]], settings, 1, None))
 
 
-def test_no_cluster_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("error", [ConnectionError("nobody answers"), Exception("The current node timed out")])
+def test_no_cluster_is_one_sentence(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     def refuse(**_: object) -> None:
-        raise ConnectionError("nobody answers")
+        raise error
 
     monkeypatch.setattr(ray, "init", refuse)
     with pytest.raises(ScanError, match="no Ray cluster"):

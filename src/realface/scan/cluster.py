@@ -97,5 +97,5 @@ def _join(ray: Any, address: str | None) -> None:
         if where.port:  # where nobody answers, Ray itself would try for more than ten minutes
             socket.create_connection((where.hostname, where.port), timeout=10).close()
         ray.init(address=address, include_dashboard=False, log_to_driver=False, logging_level="error")
-    except (OSError, ValueError, RuntimeError) as error:
+    except Exception as error:  # Ray itself raises no better one where a cluster is not up in time
         raise ScanError(f"there is no Ray cluster to work on: {error}") from None
