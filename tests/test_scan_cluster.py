@@ -92,6 +92,19 @@ def test_a_worker_that_cannot_start_is_one_sentence(two_workers: None, detector_
         list(cluster.judged([[Entry("a", "a")]], settings, 1, None))
 
 
+def test_a_machine_without_realface_is_one_sentence(
+    two_workers: None, detector_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Missing(cluster._Actor):
+        def __init__(self, _: Settings) -> None:
+            raise ModuleNotFoundError("No module named 'realface'")
+
+    monkeypatch.setattr(cluster, "_Actor", Missing)
+    settings = Settings(str(detector_file), DetectorId("brightness", "1", "0"))
+    with pytest.raises(ScanError, match=r"^the cluster has failed: .*'realface'; does every machine have"):
+        list(cluster.judged([[Entry("a", "a")]], settings, 1, None))
+
+
 @pytest.mark.parametrize("error", [ConnectionError("nobody answers"), Exception("The current node timed out")])
 def test_no_cluster_is_one_sentence(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     def refuse(**_: object) -> None:

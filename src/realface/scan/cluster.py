@@ -34,7 +34,7 @@ def judged(
 
     Raises:
         MissingExtra: Ray is not installed.
-        ScanError: there is no cluster at that address.
+        ScanError: there is no cluster at that address, or it has failed.
     """
     ray = _ray()
     ours = not ray.is_initialized()
@@ -64,6 +64,10 @@ def judged(
             yield from found.iter_batches(batch_size=None, batch_format="pyarrow")
         except ray.exceptions.RayTaskError as error:  # else it is told with all that it went through over there
             raise error.cause if isinstance(error.cause, ScanError) else error from None
+        except ray.exceptions.RayError as error:
+            why = str(error).strip().rpartition("\n")[2]
+            hint = "does every machine have this version of realface? then go on with --resume"
+            raise ScanError(f"the cluster has failed: {why}; {hint}") from None
     finally:
         if ours:
             ray.shutdown()
