@@ -23,20 +23,22 @@ lint: $(VENV)/.test  ## Set up, check style and types
 DATA ?= ../shared/faces
 AUTOENCODERS ?= ../shared/autoencoders
 LICENCE = --set licence="$$(cat src/realface/weights/LICENCE.txt)"
+# into a folder; with --resume where a run was begun there, so that a target that was interrupted can be typed again
+train = $(BIN)/realface train $(DATA) --out $(1) $(if $(wildcard $(1)/config.toml),--resume)
 best: $(VENV)/.test  ## Train `best` again (DATA=… AUTOENCODERS=…), into runs/best
 	$(BIN)/realface networks --fetch clip-b16
 	$(BIN)/realface networks --fetch efficientnet-lite0
 	$(BIN)/realface data reconstruct $(DATA) --autoencoders $(AUTOENCODERS) --out runs/pairs
-	$(BIN)/realface train $(DATA) $(LICENCE) --no-detector --out runs/whole
-	$(BIN)/realface train $(DATA) --network native --set pairs=runs/pairs --set sources=140k-a,140k-b --set epochs=8 --no-detector --out runs/native
+	$(call train,runs/whole) $(LICENCE) --no-detector
+	$(call train,runs/native) --network native --set pairs=runs/pairs --set sources=140k-a,140k-b --set epochs=8 --no-detector
 	$(BIN)/realface fuse $(DATA) --whole runs/whole --native runs/native --out runs/best
 
 fast: $(VENV)/.test  ## Train `fast` again, taught by runs/best, into runs/fast
-	$(BIN)/realface train $(DATA) --config scripts/fast.toml --no-detector --out runs/parts
-	$(BIN)/realface train $(DATA) --config scripts/fast.toml $(LICENCE) --set start=runs/parts --set part=0 --set epochs=2 --set batch_size=32 --set learning_rate=1e-4 --out runs/fast
+	$(call train,runs/parts) --config scripts/fast.toml --no-detector
+	$(call train,runs/fast) --config scripts/fast.toml $(LICENCE) --set start=runs/parts --set part=0 --set epochs=2 --set batch_size=32 --set learning_rate=1e-4
 
 figures: $(VENV)/.test  ## After `make best`: measure again all figures in the documents but speed and size (DATA=…)
-	test -e runs/notebook-small/detector.onnx || $(BIN)/realface train $(DATA) --network notebook-small --out runs/notebook-small
+	test -e runs/notebook-small/detector.onnx || $(call train,runs/notebook-small) --network notebook-small
 	$(BIN)/python scripts/figures.py measure $(DATA)
 	$(BIN)/python scripts/audited.py $(DATA)
 	$(BIN)/python scripts/leave_one_out.py $(DATA) --folds 6

@@ -4,6 +4,8 @@ import hashlib
 import importlib.util
 import json
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -63,3 +65,16 @@ def test_make_help_tells_of_everything_that_can_be_made() -> None:
     (names,) = re.findall(r"^\.PHONY: (.+)$", text, re.MULTILINE)
     told = re.findall(r"^([a-z]+):.* ## .", text, re.MULTILINE)
     assert sorted(names.split()) == sorted(told)
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="needs make")
+def test_make_goes_on_with_a_training_that_was_interrupted(tmp_path: Path) -> None:
+    """`realface train` begins no run where one is, nor resumes what was not begun."""
+    for name in ("pyproject.toml", "constraints.txt", "runs/whole/config.toml", "runs/fast/config.toml"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    command = ["make", "--dry-run", "--file", str(ROOT / "Makefile"), "best", "fast", "figures"]
+    told = subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True).stdout
+    runs = dict(re.findall(r"realface train .*--out runs/([a-z-]+)(.*)", told))
+    assert set(runs) == {"whole", "native", "parts", "fast", "notebook-small"}
+    assert {name for name, rest in runs.items() if "--resume" in rest} == {"whole", "fast"}
