@@ -107,8 +107,9 @@ def evaluate(
             fresh = _judged(judge, todo, cells, f"{judge.id.name} on {split}", answered=any(done))
             new = iter(list(_kept(fresh, store) if store else fresh))
             told.append([row or next(new) for row in done])
-    facts = {"split": split, "sources": sorted(set(sources)), "every": every, "data_sha256": content_hash(lines)}
-    return summary([_described(judge, pictures) for judge in judges], told, facts)
+        facts = {"split": split, "sources": sorted(set(sources)), "every": every, "data_sha256": content_hash(lines)}
+        # The folder stays locked: scores that another run began to add now would go when these are written once more.
+        return summary([_described(judge, pictures) for judge in judges], told, facts)
 
 
 def _kept(fresh: Iterator[Row], store: Path) -> Iterator[Row]:
