@@ -257,6 +257,14 @@ class TestFolders:
         with pytest.raises(DataError, match="is a link to a folder that it lies in; take the link away"):
             read_data(tmp_path / "set")
 
+    def test_a_link_to_nowhere_is_a_picture_that_is_missing(self, tmp_path: Path) -> None:
+        touch(tmp_path, "fake/b.jpg", "real/c.jpg")
+        try:
+            (tmp_path / "real/a.jpg").symlink_to(tmp_path / "gone")
+        except OSError:
+            pytest.skip("links need a right here")
+        assert [p for p, *_ in listed(read_data(tmp_path), tmp_path)] == ["fake/b.jpg", "real/a.jpg", "real/c.jpg"]
+
     def test_one_class_is_enough_to_measure(self, tmp_path: Path) -> None:
         assert [s.label for s in read_data(touch(tmp_path, "fake/a.jpg"))] == [1]
 

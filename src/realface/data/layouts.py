@@ -205,10 +205,10 @@ def pictures_in(folder: Path) -> Iterator[Path]:
         for path in inner.iterdir():
             if path.name.startswith("."):
                 continue
-            if path.suffix.lower() in SUFFIXES and path.is_file():
-                yield path
-            elif path.is_dir():
+            if path.is_dir():
                 left.append((path, above | {real}))
+            elif path.suffix.lower() in SUFFIXES:  # also a link to nowhere, a picture that is missing
+                yield path
 
 
 def from_folders(root: Path) -> Iterator[Sample]:
