@@ -71,11 +71,21 @@ class TestZip:
         assert sorted(p.name for p in (tmp_path / "to").rglob("*.*")) == ["a.jpg", "c.JPG"]
         assert [row["label"] for row in rows(found)] == ["fake", "real"]
 
-    @pytest.mark.parametrize("length", [100, 2_000, -30])
+    @pytest.mark.parametrize("length", [0, 100, 2_000, -30])
     def test_cut_off(self, run: Run, archive: Path, length: int) -> None:
         archive.write_bytes(archive.read_bytes()[:length])
         with pytest.raises(DataError, match=r"archive.zip is cut off or damaged: .*download it again"):
             run(archive)
+
+    @pytest.mark.parametrize("name", ["a.zip", "a.parquet"])
+    def test_a_page_that_was_saved_in_its_place(self, run: Run, tmp_path: Path, name: str) -> None:
+        (tmp_path / name).write_text("<html>Sign in</html>")
+        with pytest.raises(DataError, match=f"{name} is cut off or damaged: .*download it again"):
+            run(tmp_path / name)
+
+    def test_an_archive_where_a_folder_is_wanted(self, archive: Path) -> None:
+        with pytest.raises(DataError, match="or unpack it if it is an archive"):
+            read_data(archive)
 
     def test_damaged_within(self, run: Run, tmp_path: Path) -> None:
         data = picture("a")

@@ -156,7 +156,7 @@ def _found(source: str, out: Path, copy_to: Path | None, expect: str) -> Found:
         return in_folder(download(source.removeprefix(FETCH), copy_to), expect)
     root = Path(source)
     try:
-        if root.is_file() and is_zip(root):
+        if root.is_file() and (is_zip(root) or root.suffix.lower() == ".zip"):
             return unpack_zip(root, copy_to, expect)
         packed = shards(root) if root.is_file() else []
     except OSError as error:

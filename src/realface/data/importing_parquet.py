@@ -37,7 +37,7 @@ def shards(source: Path) -> list[Path]:
             for path in sorted(source.rglob("[!.]*.parquet"))
             if path.is_file() and _holds_pictures(path) is not False
         ]
-    held = is_parquet(source) and _holds_pictures(source)
+    held = (is_parquet(source) or source.suffix.lower() == ".parquet") and _holds_pictures(source)
     if held is None:
         raise DataError(f"{source} is cut off or damaged: no Parquet file that is whole; download it again")
     return [source] if held else []

@@ -65,7 +65,7 @@ def read_data(data: str | Path) -> list[Sample]:
         else:
             raise DataError(f"{data}: there is no such folder or manifest")
     except UnicodeDecodeError as error:
-        raise DataError(f"{data}: cannot be read: {error}; save it as UTF-8") from None
+        raise DataError(f"{data}: cannot be read: {error}; save it as UTF-8, or unpack it if it is an archive") from None
     except (OSError, csv.Error) as error:
         raise DataError(f"{data}: cannot be read: {error}") from None
     if not samples:
