@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from test_tune import Stub, faces, hasty_database, smooth, stub, tiny, trials  # noqa: F401
 
-from realface.errors import ConfigError
+from realface.errors import ConfigError, DataError
 from realface.training.config import Config, make_config
 from realface.training.tune import tune
 
@@ -37,3 +37,17 @@ def test_a_storage_that_is_gone_is_one_sentence_and_no_loss(
     stub(smooth)
     tune(faces, config, out, trials=3, folds=2, resume=True)
     assert [row["state"] for row in trials(out)].count("complete") == 3
+
+
+def test_a_search_for_another_network_is_not_begun_over_the_results_of_one(
+    faces: Path,  # noqa: F811
+    tmp_path: Path,
+    stub: Callable[[Stub], None],  # noqa: F811
+) -> None:
+    """As where --resume is given, and --network forgotten."""
+    stub(smooth)
+    tune(faces, make_config({"network": "tiny"}), tmp_path, trials=1, folds=2)
+    found = (tmp_path / "best.toml").read_text()
+    with pytest.raises(DataError, match=r"no study 'notebook-small' to go on with; name its --network"):
+        tune(faces, make_config({"network": "notebook-small"}), tmp_path, trials=1, folds=2, resume=True)
+    assert (tmp_path / "best.toml").read_text() == found

@@ -90,7 +90,8 @@ def tune(
     except OSError as error:
         raise DataError(f"{out} cannot be made: {error.strerror}") from None
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    study, database = _open(storage or f"sqlite:///{out / 'study.db'}", study_name or config.network, resume)
+    url, begins = storage or f"sqlite:///{out / 'study.db'}", bool(storage) or not resume
+    study, database = _open(url, study_name or config.network, resume, begins)
     try:
         settings = {key: value for key, value in asdict(shorter).items() if key != "workers"}
         _claim(study, {**settings, "folds": folds, "data": search.unseen.sha256})
@@ -183,7 +184,8 @@ class _BelowMedian(optuna.pruners.BasePruner):
         return bool(trial.intermediate_values[fold] < np.median([t.intermediate_values[fold] for t in others]))
 
 
-def _open(url: str, name: str, resume: bool) -> tuple[optuna.Study, RDBStorage]:
+def _open(url: str, name: str, resume: bool, begins: bool) -> tuple[optuna.Study, RDBStorage]:
+    """The study, which need not be there where this machine `begins` it, and its database."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)  # of the heartbeat
@@ -191,9 +193,13 @@ def _open(url: str, name: str, resume: bool) -> tuple[optuna.Study, RDBStorage]:
             database = RDBStorage(
                 url, heartbeat_interval=HEARTBEAT, grace_period=GRACE, heartbeat_stale_trial_callback=_try_again()
             )
+        if not begins:  # else the results of the study that is there would be those of another
+            database.get_study_id_from_name(name)
         study = optuna.create_study(
             storage=database, study_name=name, direction="maximize", pruner=_BelowMedian(), load_if_exists=resume
         )
+    except KeyError:
+        raise DataError(f"there is no study {name!r} to go on with; name its --network, or its --study") from None
     except DuplicatedStudyError:
         raise DataError(
             f"there is a study {name!r} already; add --resume to go on with it, or choose another --study or --out"
