@@ -51,3 +51,14 @@ def test_a_search_for_another_network_is_not_begun_over_the_results_of_one(
     with pytest.raises(DataError, match=r"no study 'notebook-small' to go on with; name its --network"):
         tune(faces, make_config({"network": "notebook-small"}), tmp_path, trials=1, folds=2, resume=True)
     assert (tmp_path / "best.toml").read_text() == found
+
+
+def test_of_trials_that_are_alike_no_setting_matters(
+    faces: Path,  # noqa: F811
+    tmp_path: Path,
+    stub: Callable[[Stub], None],  # noqa: F811
+) -> None:
+    stub(lambda config, fold: 1.0)
+    assert tune(faces, make_config({"network": "tiny"}), tmp_path, trials=5, folds=2)
+    assert (tmp_path / "history.png").exists()
+    assert not (tmp_path / "importance.png").exists()

@@ -76,7 +76,7 @@ def write_results(study: optuna.Study, config: Config, defaults: Mapping[str, An
     write_whole(path, to_toml(replace(config, **best.params)).encode())
     _history_plot(trials, value, out / "history.png")
     _slices_plot(complete, list(defaults), out / "slices.png")
-    if len(complete) >= MEANINGFUL:
+    if len(complete) >= MEANINGFUL and len({trial.value for trial in complete}) > 1:
         _importance_plot(optuna.importance.get_param_importances(study), out / "importance.png")
     finished = sum(trial.state in FINISHED for trial in trials)
     return Tuned(path, best.number, finished, float(best.value or 0), value, best.params)
