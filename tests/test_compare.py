@@ -209,6 +209,8 @@ def described(real_below: object = 0.2, name: str = "a") -> str:
     ],
 )
 def test_a_folder_that_holds_something_else(tmp_path: Path, stored: str) -> None:
+    with pytest.raises(DataError, match="holds no finished evaluation"):
+        load([tmp_path])
     (tmp_path / FILE).write_text("")
     with pytest.raises(DataError, match="holds no finished evaluation"):
         load([tmp_path])

@@ -90,9 +90,9 @@ def load(folders: Sequence[Path]) -> tuple[list[dict[str, Any]], list[list[Row]]
     described: list[dict[str, Any]] = []
     told: dict[str, dict[tuple[str, int, str], Row]] = {}
     for folder in folders:
-        rows = kept_rows.read(folder / kept_rows.FILE)
         try:
             stored = json.loads((folder / RESULT).read_text(encoding="utf-8"))
+            rows = kept_rows.read(folder / kept_rows.FILE)
             for known in stored["detectors"]:
                 who = {key: printable(str(known["detector"][key])) for key in ("name", "version", "sha256")}
                 if who["sha256"] not in told:  # else it has judged more pictures in another evaluation
