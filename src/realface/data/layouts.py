@@ -65,7 +65,8 @@ def read_data(data: str | Path) -> list[Sample]:
         else:
             raise DataError(f"{data}: there is no such folder or manifest")
     except UnicodeDecodeError as error:
-        raise DataError(f"{data}: cannot be read: {error}; save it as UTF-8, or unpack it if it is an archive") from None
+        otherwise = "save it as UTF-8, or unpack it if it is an archive"
+        raise DataError(f"{data}: cannot be read: {error}; {otherwise}") from None
     except (OSError, csv.Error) as error:
         raise DataError(f"{data}: cannot be read: {error}") from None
     if not samples:
