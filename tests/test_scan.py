@@ -155,9 +155,9 @@ def test_a_changed_source_detector_or_limit_is_refused(
     other = tmp_path / "other.onnx"
     other.write_bytes(brightness_detector(version="2"))
     refused("add --resume", resume=False)
-    refused("detector was .*'1'.* is .*'2'", detector=other)
-    refused("sources was", sources=sources[:1])
-    refused("limits was", limits=Limits(max_bytes=5))
+    refused(r"detector was (\S+) 1 \(SHA-256 \w{12}…\), is \1 2 \(SHA-256 \w{12}…\)$", detector=other)
+    refused(f"sources was {' '.join(sources)}, is {sources[0]}$", sources=sources[:1])
+    refused(r"limits was [\d,]+ bytes and [\d,]+ pixels, is 5 bytes and", limits=Limits(max_bytes=5))
     new = Path(sources[0]) / "bright" / "00.png"
     try:
         new.touch()

@@ -26,6 +26,11 @@ from .rows import SCHEMA
 KEY = b"realface_scan"
 _GROUP = 10_000  # rows in a row group of the result: what is in memory while parts are joined
 _SECONDS = 30  # after which a part is written, however few rows it has
+_TOLD = {
+    "detector": "{name} {version} (SHA-256 {sha256:.12}…)",
+    "limits": "{max_bytes:,} bytes and {max_pixels:,} pixels",
+}
+"""How that of a record is told to people which has parts of its own."""
 
 
 def folder_of(out: Path) -> Path:
@@ -203,13 +208,23 @@ class Parts:
                 before = dict(json.loads(text))
             except (ValueError, TypeError):
                 raise ScanError(f"the record of {self.out} is damaged; begin again with another --out") from None
-            wrong = [f"{key} was {before.get(key)}, is {now}" for key, now in record.items() if now != before.get(key)]
+            changed = [(key, before.get(key), now) for key, now in record.items() if now != before.get(key)]
+            wrong = [f"{key} was {_told(key, was)}, is {_told(key, now)}" for key, was, now in changed]
             if wrong:
                 raise ScanError(f"{self.out} is of another scan, name another --out: {'; '.join(wrong)}")
         if not file.exists():
             half = self.folder / "half"
             half.write_text(self._record)
             _settle(half, file)
+
+
+def _told(key: str, value: Any) -> str:
+    if isinstance(value, list):
+        return " ".join(map(str, value))
+    try:
+        return _TOLD[key].format(**value)
+    except (KeyError, TypeError, ValueError):  # a plain word, or nothing that we wrote
+        return str(value or "none")
 
 
 def _missing(file: Path) -> int:
