@@ -179,6 +179,50 @@ def test_a_refusal_leaves_no_folder_behind(out: Path) -> None:
     assert list(out.parent.iterdir()) == []
 
 
+def test_a_finished_scan_is_told_so_where_nothing_can_be_written(
+    out: Path, undisturbed: pa.Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parquet.write_table(undisturbed, out)
+
+    def read_only(*_: object, **__: object) -> None:
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(Path, "mkdir", read_only)
+    assert go_on(out) == []
+    with pytest.raises(ScanError, match="is of another scan"):
+        go_on(out, record="theirs")
+
+
+def test_the_folder_of_parts_is_removed_before_another_scan_may_take_it(
+    out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    removed: list[Path] = []
+
+    def remove(folder: Path, **_: object) -> None:
+        with pytest.raises(ScanError, match="another scan is writing"):
+            go_on(out)
+        removed.append(folder)
+
+    monkeypatch.setattr(parts.shutil, "rmtree", remove)
+    assert go_on(out) == PICTURES
+    assert removed == [folder_of(out)]
+
+
+def test_a_result_that_could_not_be_made_leaves_no_half_of_it(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(half: Path, whole: Path) -> None:
+        if half.name == "joined":
+            raise OSError(28, "No space left on device")
+        half.replace(whole)
+
+    monkeypatch.setattr(parts, "_settle", full)
+    with pytest.raises(ScanError, match="make room"):
+        go_on(out)
+    assert not {"half", "joined"} & {path.name for path in folder_of(out).iterdir()}
+    monkeypatch.undo()
+    assert go_on(out) == []
+    assert set(codes(out)) == set(PICTURES)
+
+
 def test_a_disk_that_refuses_says_what_to_do(out: Path, undisturbed: pa.Table, monkeypatch: pytest.MonkeyPatch) -> None:
     folder_of(out).touch()
     with pytest.raises(ScanError, match=r"cannot be written or read: .*set the permissions"):

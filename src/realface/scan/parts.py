@@ -11,7 +11,7 @@ import shutil
 import time
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -62,13 +62,18 @@ class Parts:
         self._record, self._most = json.dumps(record), rows
         self.finished = False
         self._waiting: list[pa.Table] = []
+        self._last = time.monotonic()
         self._again: deque[tuple[Path, int]] = deque()  # the part and the row of each picture that is judged again
         if not resume and (out.exists() or self.folder.exists()):
             hint = "add --resume to go on with it" if self.folder.exists() else "name another or remove it"
             raise ScanError(f"{out} is there already; {hint}")
+        self._lock = FileLock(self.folder / "lock")
         with self._disk():
+            if self.out.exists() and not self.folder.exists():
+                self._check_record(record)
+                self.finished = True  # so nothing is written, perhaps to a disk that takes nothing
+                return
             self.folder.mkdir(exist_ok=True)
-            self._lock = FileLock(self.folder / "lock")
             try:
                 self._lock.acquire(timeout=0)
             except Timeout:
@@ -81,7 +86,6 @@ class Parts:
             except BaseException:
                 self._release()
                 raise
-        self._last = time.monotonic()
 
     def __enter__(self) -> "Parts":
         return self
@@ -93,10 +97,14 @@ class Parts:
             self._release()
 
     def _release(self) -> None:
-        needed = self._parts() and not self.finished  # to go on from
+        if not self._lock.is_locked:
+            return
+        if self.finished or not self._parts():
+            shutil.rmtree(self.folder, ignore_errors=True)  # before the lock is given back: it may be the next scan's
+        for half in ("half", "joined"):  # or a full disk would stay full of it
+            with suppress(OSError):
+                (self.folder / half).unlink()
         self._lock.release()
-        if not needed:
-            shutil.rmtree(self.folder, ignore_errors=True)
 
     @contextmanager
     def _disk(self) -> Iterator[None]:
@@ -212,7 +220,7 @@ class Parts:
             wrong = [f"{key} was {_told(key, was)}, is {_told(key, now)}" for key, was, now in changed]
             if wrong:
                 raise ScanError(f"{self.out} is of another scan, name another --out: {'; '.join(wrong)}")
-        if not file.exists():
+        if self._lock.is_locked and not file.exists():
             half = self.folder / "half"
             half.write_text(self._record)
             _settle(half, file)
