@@ -17,7 +17,7 @@ from helpers import KINDS, chunk, face, pixels, png
 from PIL import Image, ImageFile
 
 from realface import errors
-from realface.images import Limits, decode, from_array, load, read_bytes
+from realface.images import Limits, decode, from_array, load, megabytes, read_bytes
 
 
 class TestFile:
@@ -89,8 +89,9 @@ class TestFile:
     def test_size_limit(self, tmp_path: Path) -> None:
         (tmp_path / "a").write_bytes(bytes(1000))
         assert len(read_bytes(tmp_path / "a", Limits(max_bytes=1000))) == 1000
-        with pytest.raises(errors.TooManyBytes, match="larger than"):
+        with pytest.raises(errors.TooManyBytes, match="larger than 999 bytes;"):
             read_bytes(tmp_path / "a", Limits(max_bytes=999))
+        assert [megabytes(size) for size in (2**20, 3 * 2**19, 20_000 * 2**20)] == ["1 MB", "1.5 MB", "20,000 MB"]
 
     def test_size_limit_holds_before_reading(self, tmp_path: Path) -> None:
         with (tmp_path / "sparse").open("wb") as file:

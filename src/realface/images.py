@@ -72,7 +72,7 @@ def read_bytes(path: str | os.PathLike[str], limits: Limits = Limits()) -> bytes
         raise errors.Unreadable("no permission to read this file") from None
     except (OSError, ValueError) as error:
         raise errors.Unreadable(f"the file could not be read: {error}") from None
-    _check_size(len(data), limits)
+    check_size(len(data), limits)
     return data
 
 
@@ -203,7 +203,7 @@ def _open(data: bytes, limits: Limits) -> Image.Image:
     """The picture with its header read and nothing decoded, or one of the errors of `decode`."""
     if not data:
         raise errors.EmptyFile("the file is empty; copy or download it again")
-    _check_size(len(data), limits)
+    check_size(len(data), limits)
     heif = _heif_reader() if _HEIF.match(data) else None
     reader = _Reader(data)
     if data[:2] in (b"II", b"MM"):
@@ -309,9 +309,15 @@ def _heif_memory(image: Image.Image, data: bytes) -> float:
     return (4 + 2 * samples + kept) * max(pixels, image.width * image.height)
 
 
-def _check_size(size: int, limits: Limits) -> None:
+def check_size(size: int, limits: Limits) -> None:
+    """TooManyBytes for a file of so many bytes if that is over the limit."""
     if size > limits.max_bytes:
-        raise errors.TooManyBytes(f"the file is larger than {limits.max_bytes / 2**20:.0f} MB; make it smaller first")
+        raise errors.TooManyBytes(f"the picture is larger than {megabytes(limits.max_bytes)}; make it smaller first")
+
+
+def megabytes(size: int) -> str:
+    """So many bytes, for a person."""
+    return f"{round(size / 2**20, 1):,.10g} MB" if size >= 2**20 else f"{size:,} bytes"
 
 
 def _too_many(most: int) -> str:

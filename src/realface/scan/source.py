@@ -22,7 +22,6 @@ from ..errors import (
     NotFound,
     RealfaceError,
     ScanError,
-    TooManyBytes,
     Truncated,
     Unreachable,
     Unreadable,
@@ -98,8 +97,7 @@ def read(entry: Entry, limits: Limits) -> bytes:
     remote = _URL.match(entry.file)
     if not remote and entry.offset is None:
         return images.read_bytes(entry.file, limits)
-    if (entry.size or 0) > limits.max_bytes:
-        raise TooManyBytes(f"the picture is larger than {limits.max_bytes / 2**20:.0f} MB; make it smaller first")
+    images.check_size(entry.size or 0, limits)
     try:
         data = _remote_bytes(entry, limits) if remote else _local_bytes(entry)
     except FileNotFoundError:
@@ -110,8 +108,7 @@ def read(entry: Entry, limits: Limits) -> bytes:
         raise (Unreachable if remote else Unreadable)(f"it could not be read: {_said(error)}; {_TRY}") from None
     if entry.offset is not None and len(data) != entry.size:
         raise Truncated("the shard ends within this picture; copy or download it again")
-    if len(data) > limits.max_bytes:
-        raise TooManyBytes(f"the picture is larger than {limits.max_bytes / 2**20:.0f} MB; make it smaller first")
+    images.check_size(len(data), limits)
     return data
 
 

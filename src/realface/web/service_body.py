@@ -10,6 +10,7 @@ from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
+from ..images import megabytes
 from .service_refusals import Refused
 
 LINGER = 1.0  # seconds
@@ -40,7 +41,7 @@ class Room:
         def take(size: int) -> None:
             nonlocal mine
             if mine + size > self.most:  # to try again would not help
-                said = f"the pictures of a request may have {self.most / 2**20:.4g} MB together; send fewer at a time"
+                said = f"the pictures of a request may have {megabytes(self.most)} together; send fewer at a time"
                 raise Refused("too_many_bytes", said)
             if self.taken + size > self.most:
                 raise Refused("busy", "too many pictures are waiting; try again in a moment")
@@ -123,7 +124,7 @@ class Body:
             yield chunk
 
     def _too_large(self) -> Refused:
-        return Refused("too_many_bytes", f"a picture may have {self._max_bytes / 2**20:.4g} MB; make it smaller first")
+        return Refused("too_many_bytes", f"a picture may have {megabytes(self._max_bytes)}; make it smaller first")
 
 
 async def drain(request: Request) -> None:
