@@ -39,6 +39,9 @@ class TestLoad:
         assert len({d.check(astronaut()).faces for d in loaded}) == 1
         with pytest.raises(TypeError, match=r"Detector\.load takes a name"):
             Detector(str(detector_file))  # type: ignore[arg-type]
+        for wrong in (-1, 0, 10**6):
+            with pytest.raises(ValueError, match="threads must be 1 to 512"):
+                Detector.load(detector_file, threads=wrong)
 
     def test_bundled(self, detector_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("realface.detector.bundled", lambda: {"best": detector_file})

@@ -22,6 +22,7 @@ Picture = str | os.PathLike[str] | bytes | np.ndarray
 Claims = tuple[Claim, ...]
 FACES_AT_ONCE = 16
 MAX_FACES = 100  # in a picture, if not told otherwise
+MAX_THREADS = 512  # each takes time to start: so many take seconds, a million would take hours
 MAX_GRID = 256  # cells a side of a heatmap
 RANKS = {"logit": 1, "evidence": 3, "novelty": 1}  # of what a graph gives
 
@@ -54,6 +55,8 @@ class Detector:
             raise TypeError("Detector takes the bytes of a detector file; Detector.load takes a name or a path")
         if not 1 <= max_faces < finder.MAX_FACES:  # the finder stops there: more could go unseen
             raise ValueError(f"max_faces must be 1 to {finder.MAX_FACES - 1}")
+        if threads is not None and not 1 <= threads <= MAX_THREADS:
+            raise ValueError(f"threads must be 1 to {MAX_THREADS}, or None for one on each core")
         options = ort.SessionOptions()
         options.log_severity_level = 4  # what goes wrong is raised; nothing is printed beside it
         options.intra_op_num_threads = threads or 0
@@ -96,13 +99,13 @@ class Detector:
 
         Args:
             detector: the name of a bundled detector (`bundled()` lists them) or the path of a detector file.
-            threads: processor threads for one picture; None lets ONNX Runtime take all cores.
+            threads: processor threads for one picture, 1 to 512; None lets ONNX Runtime take all cores.
             limits: largest files and pictures that are read.
             max_faces: of a picture with more, 1 to 199, none is judged (`TooManyFaces`).
 
         Raises:
             DetectorError: there is no such detector, or the file is not one.
-            ValueError: `max_faces` is out of range.
+            ValueError: `threads` or `max_faces` is out of range.
         """
         path = bundled().get(str(detector), Path(detector))
         try:
