@@ -1,6 +1,7 @@
 """From pictures to verdicts: what is answered, in which order, and in which form."""
 
 import hashlib
+import io
 import json
 import math
 import os
@@ -116,9 +117,9 @@ class TestCheck:
         assert verdict.path == (picture if isinstance(picture, str) else None)
         assert verdict.detector == detector.id
 
-    @pytest.mark.parametrize("picture", [None, 3, [1, 2]])
+    @pytest.mark.parametrize("picture", [None, 3, [1, 2], bytearray(b"a"), io.BytesIO(), grey(0)])
     def test_no_picture_at_all_is_a_mistake_of_the_caller(self, detector: Detector, picture: object) -> None:
-        with pytest.raises(TypeError):
+        with pytest.raises(TypeError, match=rf"a path, the bytes of .*, not {type(picture).__name__}$"):
             detector.check(picture)  # type: ignore[arg-type]
 
     def test_limits(self, detector_file: Path) -> None:
