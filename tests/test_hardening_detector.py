@@ -152,6 +152,8 @@ class TestWhatAGraphMayTake:
         detector = Detector(ends_with(grown, last, shape=[2**40, 1]))
         with pytest.raises(DetectorError, match="fails on these pictures"):
             detector.logits([CROP])
+        with pytest.raises(DetectorError, match="fails on these pictures; give 16 or fewer at a time"):
+            detector.logits([CROP] * 17)
 
     def test_time(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("realface.detector.MAX_SECONDS", 0.05)

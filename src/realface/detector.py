@@ -166,7 +166,7 @@ class Detector:
 
         Args:
             crops: one or more (N) of (S, S, 3) uint8 RGB in native pixels, each of its own side, as `faces.candidates`
-                cuts them.
+                cuts them. All are in memory at once: 16 take `best` a gigabyte.
 
         Returns:
             (N,) float32.
@@ -231,7 +231,8 @@ class Detector:
             outputs = self._session.run(names, given, options)
         except Exception:  # as on loading, there is no common base
             why = "takes too long" if options.terminate else "fails"
-            raise DetectorError(f"the detector {self.id.name} {why} on these pictures") from None
+            fewer = f"; give {FACES_AT_ONCE} or fewer at a time" if len(crops) > FACES_AT_ONCE else ""  # it is memory
+            raise DetectorError(f"the detector {self.id.name} {why} on these pictures{fewer}") from None
         finally:
             limit.cancel()
         said = {name: np.asarray(output) for name, output in zip(names, outputs, strict=True)}
