@@ -43,7 +43,8 @@ def scan(
     ] = "fast",
     resume: Annotated[bool, typer.Option("--resume", help="Go on where a scan to --out stopped, or begin.")] = False,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Processes that judge.  [default: one a core]", show_default=False)
+        int | None,
+        typer.Option(min=1, max=1024, help="Processes that judge.  [default: one a core]", show_default=False),
     ] = None,
     engine: Annotated[
         Literal["local", "ray"], typer.Option(help="This machine's processes, or those of a Ray cluster.")

@@ -27,7 +27,9 @@ def serve(
     trail: Annotated[
         str | None, typer.Option(metavar="URL", help="Record every answer before it is given: sqlite:///trail.db, …")
     ] = None,
-    workers: Annotated[int, typer.Option(min=0, help="Pictures judged at a time; 0 is one for each core.")] = 0,
+    workers: Annotated[
+        int, typer.Option(min=0, max=1024, help="Pictures judged at a time; 0 is one for each core.")
+    ] = 0,
     batch: Annotated[int, typer.Option(min=1, help="Pictures that are judged in one go.")] = 1,
     queue: Annotated[int, typer.Option(min=1, help="Requests that may wait; more are refused (503).")] = 128,
     per_client: Annotated[
