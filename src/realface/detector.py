@@ -255,10 +255,11 @@ class Detector:
 
     def _open(self, picture: Picture) -> tuple[str | None, str | None, Claims, list[Candidate] | ImageError]:
         """Path, SHA-256, claims and faces of a picture; instead of the faces the error, where they cannot be had."""
-        if not isinstance(picture, str | os.PathLike | bytes | np.ndarray):
+        try:
+            path = None if isinstance(picture, bytes | np.ndarray) else os.fspath(picture)
+        except TypeError:
             wanted = "a path, the bytes of an image file or a (height, width, 3) uint8 array"
-            raise TypeError(f"a picture is {wanted}, not {type(picture).__name__}")
-        path = None if isinstance(picture, bytes | np.ndarray) else os.fspath(picture)
+            raise TypeError(f"a picture is {wanted}, not {type(picture).__name__}") from None
         sha256 = None
         try:
             if isinstance(picture, np.ndarray):
