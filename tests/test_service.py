@@ -228,14 +228,21 @@ def test_a_defect_is_one_sentence(judge: Detector, monkeypatch: pytest.MonkeyPat
 
 
 def test_a_detector_that_fails_is_no_defect(judge: Detector, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(*_: object, **__: object) -> None:
-        raise DetectorError("the detector brightness fails on these pictures")
+    whole, form = judge.check_many, [("file", FAKE), ("file", REAL)]
+
+    def broken(pictures: list[bytes], **options: bool) -> object:
+        if pictures == [FAKE]:
+            raise DetectorError("the detector brightness fails on these pictures")
+        return whole(pictures, **options)  # type: ignore[arg-type]
 
     with served(make_app(judge)) as client:
         monkeypatch.setattr(judge, "check_many", broken)
         response = client.post("/v1/check", data=FAKE)
         assert refusal(response) == (500, "detector")
         assert "brightness fails" in response.text
+        failed, judged = client.post("/v1/check", files=form).json()
+        assert (failed["error"]["code"], failed["verdict"], judged["verdict"]) == ("detector", None, "real")
+        assert "brightness fails" in client.post("/v1/check?report=html", files=form).text
 
 
 def test_keys_name_who_asks_and_keep_others_out(judge: Detector, tmp_path: Path, url: str) -> None:

@@ -1,6 +1,7 @@
 """The web service: `POST /v1/check` and what operators need beside it. No picture is kept, on disk or in memory."""
 
 import asyncio
+import hashlib
 import json
 import logging
 import time
@@ -26,6 +27,7 @@ from ..detector import Detector
 from ..errors import DetectorError
 from ..images import Limits
 from ..report import Report
+from ..results import Problem, Verdict
 from ..trail import Entry, Trail
 from . import service_keys
 from .service_body import Body, Room, Upload, drain
@@ -138,7 +140,7 @@ class Service:
         self, uploads: list[Upload], many: bool, wish: Wish, report: Report | None, *, who: str, number: str
     ) -> Response:
         """Record first, then answer."""
-        verdicts = [await self.queue.check(upload, wish, report) for upload in uploads]
+        verdicts = [await self._checked(upload, many, wish, report, number) for upload in uploads]
         card = self.detector.card
         policy = json.dumps(asdict(card.policy) | asdict(card.thresholds))
         await self.recorder.record(
@@ -165,6 +167,20 @@ class Service:
             return Response(report.html(), headers={"Content-Security-Policy": "sandbox"}, media_type="text/html")
         rows = ", ".join(verdict.to_json() for verdict in verdicts)
         return Response(f"[{rows}]" if many else rows, media_type="application/json")
+
+    async def _checked(self, upload: Upload, many: bool, wish: Wish, report: Report | None, number: str) -> Verdict:
+        """The verdict on a picture. One of a form on which the detector fails is an error, so that the rest is told."""
+        try:
+            return await self.queue.check(upload, wish, report)
+        except DetectorError as error:
+            if not many:
+                raise
+            _log.error("request %s: %s", number, error)
+            sha256, problem = hashlib.sha256(upload.data).hexdigest(), Problem(error.code, str(error))
+            verdict = Verdict(upload.name, sha256, "error", None, (), problem, self.detector.id)
+            if report:
+                report.add(verdict, upload.data)
+            return verdict
 
     def _who(self, request: Request, key: str | None) -> str:
         if self.keys is None:
