@@ -88,7 +88,7 @@ def test_a_cluster_goes_on_with_what_one_machine_began(
 
 def test_a_worker_that_cannot_start_is_one_sentence(two_workers: None, detector_file: Path) -> None:
     settings = Settings(str(detector_file), DetectorId("brightness", "1", "of another file"))
-    with pytest.raises(ScanError, match=r"^a worker could not be started"):
+    with pytest.raises(ScanError, match=r"^a worker could not be started.*was the detector changed\?$"):
         list(cluster.judged([[Entry("a", "a")]], settings, 1, None))
 
 
@@ -102,6 +102,19 @@ def test_a_machine_without_realface_is_one_sentence(
     monkeypatch.setattr(cluster, "_Actor", Missing)
     settings = Settings(str(detector_file), DetectorId("brightness", "1", "0"))
     with pytest.raises(ScanError, match=r"^the cluster has failed: .*'realface'; does every machine have"):
+        list(cluster.judged([[Entry("a", "a")]], settings, 1, None))
+
+
+def test_a_defect_on_a_worker_is_told_as_one_here(
+    two_workers: None, detector_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Broken(cluster._Actor):
+        def __call__(self, _: Any) -> Any:
+            raise ZeroDivisionError("of ours")
+
+    monkeypatch.setattr(cluster, "_Actor", Broken)
+    settings = Settings(str(detector_file), DetectorId("brightness", "1", "0"))
+    with pytest.raises(ZeroDivisionError, match="^of ours$"):
         list(cluster.judged([[Entry("a", "a")]], settings, 1, None))
 
 

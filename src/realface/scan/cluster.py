@@ -62,8 +62,10 @@ def judged(
         )
         try:
             yield from found.iter_batches(batch_size=None, batch_format="pyarrow")
-        except ray.exceptions.RayTaskError as error:  # else it is told with all that it went through over there
-            raise error.cause if isinstance(error.cause, ScanError) else error from None
+        except ray.exceptions.RayTaskError as error:  # it tells all that the cause went through over there
+            cause = error.cause or error
+            cause.args = (str(cause).partition("\n")[0],)  # the rest is advice of Ray's
+            raise cause from error
         except ray.exceptions.RayError as error:
             why = str(error).strip().rpartition("\n")[2]
             hint = "does every machine have this version of realface? then go on with --resume"
@@ -94,7 +96,7 @@ def _ray() -> Any:
 
 
 def _join(ray: Any, address: str | None) -> None:
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # what is an error is raised too
     try:
         known = os.environ.get("RAY_ADDRESS", "") if address is None or address == "auto" else address
         where = urlsplit(known if "://" in known else f"//{known}")
