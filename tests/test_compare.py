@@ -12,7 +12,7 @@ from conftest import brightness_detector, encoded, grey
 from realface.card import Thresholds
 from realface.degrade import AS_IT_IS, GRID
 from realface.errors import DataError
-from realface.evaluation.compare import FIGURES, comparison_table, differences, load
+from realface.evaluation.compare import FIGURES, comparison_table, differences, load, row_text
 from realface.evaluation.evaluate import summary
 from realface.evaluation.metrics import METRICS, Metric, table
 from realface.evaluation.page import page
@@ -73,6 +73,11 @@ def test_equal_detectors_cannot_be_told_apart(scores: tuple[np.ndarray, ...]) ->
     assert {row["interval"] is None for row in got["figures"].values()} == {True}
     told = comparison_table({"first": "a", "other": "b"} | got)
     assert told.count("too few samples to say") == len(FIGURES)
+
+
+def test_what_is_rounded_to_nothing_has_no_sign() -> None:
+    row = {"first": 0.5, "other": 0.5, "difference": 0.0, "interval": (-1e-5, 4e-3), "says": None}
+    assert row_text("accuracy", row)[3:5] == ["0.0 points", "0.0 to +0.4"]
 
 
 def test_a_metric_is_a_line_in_one_table(monkeypatch: pytest.MonkeyPatch, scores: tuple[np.ndarray, ...]) -> None:

@@ -114,7 +114,7 @@ def test_a_defect_on_a_worker_is_told_as_one_here(
 
     monkeypatch.setattr(cluster, "_Actor", Broken)
     settings = Settings(str(detector_file), DetectorId("brightness", "1", "0"))
-    with pytest.raises(ZeroDivisionError, match="^of ours$"):
+    with pytest.raises(ZeroDivisionError, match=r"^of ours$"):
         list(cluster.judged([[Entry("a", "a")]], settings, 1, None))
 
 

@@ -66,8 +66,13 @@ def row_text(name: str, row: dict[str, Any]) -> list[str]:
     """A row of the comparison as text: figure, first, other, difference, interval, what it says."""
     metric, ends = FIGURES[name], row["interval"]
     scale, places, unit = (100, 1, " points") if metric.share else (1, 4, "")
-    within = f"{scale * ends[0]:+.{places}f} to {scale * ends[1]:+.{places}f}" if ends else "-"
-    difference = f"{scale * row['difference']:+.{places}f}{unit}"
+
+    def signed(value: float) -> str:
+        text = f"{scale * value:+.{places}f}"
+        return text if float(text) else text[1:]
+
+    within = f"{signed(ends[0])} to {signed(ends[1])}" if ends else "-"
+    difference = f"{signed(row['difference'])}{unit}"
     values = [metric.told(row[which]) for which in ("first", "other")]
     return [metric.name, *values, difference, within, row["says"] or TOO_FEW]
 
