@@ -43,13 +43,17 @@ def test_a_search_for_another_network_is_not_begun_over_the_results_of_one(
     faces: Path,  # noqa: F811
     tmp_path: Path,
     stub: Callable[[Stub], None],  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """As where --resume is given, and --network forgotten."""
+    """As where --resume is given, and --network forgotten. The data, which takes long, is not read before."""
     stub(smooth)
     tune(faces, make_config({"network": "tiny"}), tmp_path, trials=1, folds=2)
     found = (tmp_path / "best.toml").read_text()
+    monkeypatch.setattr("realface.training.tune.Unseen", lambda *_: pytest.fail("the data is read"))
     with pytest.raises(DataError, match=r"no study 'notebook-small' to go on with; name its --network"):
         tune(faces, make_config({"network": "notebook-small"}), tmp_path, trials=1, folds=2, resume=True)
+    with pytest.raises(ConfigError, match=r"begun with other folds, seed; choose the same"):
+        tune(faces, make_config({"network": "tiny", "seed": 7}), tmp_path, trials=1, folds=3, resume=True)
     assert (tmp_path / "best.toml").read_text() == found
 
 

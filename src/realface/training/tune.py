@@ -6,8 +6,10 @@ those by heart. Optuna proposes the settings; the study is in a database, so tha
 
 import math
 import warnings
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -83,29 +85,28 @@ def tune(
         raise DataError(f"{out} holds a search already; add --resume to go on with it, or choose another --out")
     if resume and not storage and not (out / "study.db").exists():
         raise DataError(f"{out} holds no search to go on with; leave --resume away to begin one")
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
     shorter = replace(config, epochs=epochs or config.epochs)
+    settings = {key: value for key, value in asdict(shorter).items() if key != "workers"} | {"folds": folds}
+    url, begins = storage or f"sqlite:///{out / 'study.db'}", bool(storage) or not resume
+    opened = partial(_opened, url, study_name or config.network, resume, begins)
+    if resume:
+        with opened() as study:
+            _check_same(study, settings)  # before the data is read, which takes long
     search = _Search(shorter, Unseen(data, shorter, folds))
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DataError(f"{out} cannot be made: {error.strerror}") from None
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    url, begins = storage or f"sqlite:///{out / 'study.db'}", bool(storage) or not resume
-    study, database = _open(url, study_name or config.network, resume, begins)
-    try:
-        settings = {key: value for key, value in asdict(shorter).items() if key != "workers"}
-        _claim(study, {**settings, "folds": folds, "data": search.unseen.sha256})
+    with opened() as study:
+        of = {**settings, "data": search.unseen.sha256}
+        _check_same(study, of)
+        study.set_user_attr("of", of)
         study.enqueue_trial(search.defaults, skip_if_exists=True)
         try:
             _run(study, search, trials)
         finally:  # after Ctrl-C too
             tuned = write_results(study, config, search.defaults, out)
-    except (SQLAlchemyError, StorageInternalError) as error:
-        why = str(error.__cause__ or error).partition("\n")[0]
-        raise ConfigError(f"the storage does not answer any more: {why}; once it does, --resume goes on") from None
-    finally:
-        database.remove_session()
-        database.engine.dispose()
     if tuned is None:
         raise ConfigError("training diverged with all settings that were tried; set a lower learning_rate")
     return tuned
@@ -184,6 +185,20 @@ class _BelowMedian(optuna.pruners.BasePruner):
         return bool(trial.intermediate_values[fold] < np.median([t.intermediate_values[fold] for t in others]))
 
 
+@contextmanager
+def _opened(url: str, name: str, resume: bool, begins: bool) -> Iterator[optuna.Study]:
+    """What `_open` gives, closed at the end; ConfigError where the database is gone meanwhile."""
+    study, database = _open(url, name, resume, begins)
+    try:
+        yield study
+    except (SQLAlchemyError, StorageInternalError) as error:
+        why = str(error.__cause__ or error).partition("\n")[0]
+        raise ConfigError(f"the storage does not answer any more: {why}; once it does, --resume goes on") from None
+    finally:
+        database.remove_session()
+        database.engine.dispose()
+
+
 def _open(url: str, name: str, resume: bool, begins: bool) -> tuple[optuna.Study, RDBStorage]:
     """The study, which need not be there where this machine `begins` it, and its database."""
     try:
@@ -215,12 +230,11 @@ def _try_again() -> RetryHeartbeatStaleTrialCallback:
         return RetryHeartbeatStaleTrialCallback()
 
 
-def _claim(study: optuna.Study, mine: dict[str, Any]) -> None:
-    """Note in a study what it is of, or see that it is of the same."""
+def _check_same(study: optuna.Study, mine: dict[str, Any]) -> None:
+    """ConfigError where a study is known to be of something else."""
     stored = study.user_attrs.get("of", mine)
     if other := sorted(key for key in mine if key not in stored or stored[key] != mine[key]):
         raise ConfigError(f"the study {study.study_name!r} was begun with other {', '.join(other)}; choose the same")
-    study.set_user_attr("of", mine)
 
 
 def _suggest(trial: optuna.Trial, name: str, where: FloatDistribution | CategoricalDistribution) -> Any:
