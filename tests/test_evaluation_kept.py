@@ -150,6 +150,7 @@ def test_the_report_is_one_file_that_runs_nothing(data: Path, detector: Detector
     assert "<b>9&" not in html
     assert "&lt;b&gt;9&amp;.png" in html
     assert "default-src 'none'" in html
+    assert "caption, thead, .case > .rf-verdict { break-after: avoid }" in html  # no head of a table stays behind
     for loads in ("url(http", 'src="http', 'href="http', "@import"):
         assert loads not in html
     assert html.count("<svg role=") == 5

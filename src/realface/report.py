@@ -388,7 +388,8 @@ td, thead th { overflow-wrap: normal } td:last-child:not([colspan]) { white-spac
 @page { margin: 15mm }
 @media print {
   html { font-size: 9pt } body { max-width: none; padding: 0 } .picture img { max-height: 7cm; width: auto }
-  .case + .case { break-before: page } h1, h2, h3, caption, .case > .rf-verdict { break-after: avoid }
+  .case + .case { break-before: page }
+  h1, h2, h3, caption, thead, .case > .rf-verdict { break-after: avoid }
   .rf-face, figure, tr, li, dl, .rf-verdict, .origin { break-inside: avoid } .wide { overflow: visible }
 }
 """
