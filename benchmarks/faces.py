@@ -25,7 +25,7 @@ from PIL import Image, ImageDraw
 from realface import Detector, faces, images
 from realface.data import Sample, read_data
 from realface.evaluation.metrics import figures
-from realface.evaluation.origin import origin
+from realface.evaluation.origin import origin, result_file
 from realface.finder import find
 from realface.progress import track
 
@@ -153,7 +153,9 @@ def small_in_frame(detector: Detector, samples: list[Sample], count: int) -> dic
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
-    parser.add_argument("--out", type=Path, default=Path(__file__).resolve().parents[1] / "results" / "faces.json")
+    parser.add_argument(
+        "--out", type=result_file, default=Path(__file__).resolve().parents[1] / "results" / "faces.json"
+    )
     options = parser.parse_args()
     detector, samples = Detector.load(), read_data(options.data)
     crops = [s for s in samples if s.split == "test" and s.source.startswith("140k")][::STEP]

@@ -29,7 +29,7 @@ import pillow_heif
 from PIL import Image
 
 from realface import errors, images, metadata, provenance
-from realface.evaluation.origin import origin
+from realface.evaluation.origin import origin, result_file
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 from helpers import chunk, face, swapped_profile
@@ -318,7 +318,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--files", type=int, default=20_000)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, default=ROOT / "results" / "fuzz.json")
+    parser.add_argument("--out", type=result_file, default=ROOT / "results" / "fuzz.json")
     options = parser.parse_args()
     pool = multiprocessing.Pool(1)  # of its own, so that a crash is noticed and making the files is not measured
     small, great = seeds(), large()
@@ -356,7 +356,6 @@ def main() -> None:
         "peak_megabytes": round(most),
         "bars": {"unhandled_exceptions": 0, "slowest_seconds": SECONDS, "peak_megabytes": MEGABYTES},
     }
-    options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(result, indent=1) + "\n")
     print(json.dumps(result, indent=1))
     sys.exit(bool(unhandled) or slowest[0] > SECONDS or most > MEGABYTES)

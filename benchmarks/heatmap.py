@@ -16,7 +16,7 @@ from PIL import Image, ImageFilter
 
 from realface import Detector, faces, images
 from realface.data import read_data
-from realface.evaluation.origin import origin
+from realface.evaluation.origin import origin, result_file
 from realface.progress import track
 
 SHARE = 0.1
@@ -42,7 +42,9 @@ def main() -> None:
     parser.add_argument("--detector", default="best")
     parser.add_argument("--pictures", type=int, default=60)
     parser.add_argument("--split", default="test")
-    parser.add_argument("--out", type=Path, default=Path(__file__).resolve().parents[1] / "results" / "heatmap.json")
+    parser.add_argument(
+        "--out", type=result_file, default=Path(__file__).resolve().parents[1] / "results" / "heatmap.json"
+    )
     options = parser.parse_args()
     detector = Detector.load(options.detector)
     samples = [s for s in read_data(options.data) if s.split == options.split and s.label == 1]

@@ -20,7 +20,7 @@ from PIL import Image
 from skimage.data import astronaut
 from speed import keras_python
 
-from realface.evaluation.origin import origin
+from realface.evaluation.origin import origin, result_file
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -33,7 +33,7 @@ def seconds(command: list[str]) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=ROOT / "results" / "install.json")
+    parser.add_argument("--out", type=result_file, default=ROOT / "results" / "install.json")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -61,7 +61,6 @@ def main() -> None:
             "keras_load_seconds": round(statistics.median(row[2] for row in rounds), 2),
             "share_of_keras": round(statistics.median(row[0] / row[2] for row in rounds), 3),
         }
-    options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(result, indent=1) + "\n")
     print(json.dumps(result, indent=1))
 

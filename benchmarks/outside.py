@@ -18,7 +18,7 @@ from collections import Counter
 from pathlib import Path
 
 from realface import Detector, degrade, images
-from realface.evaluation.origin import origin
+from realface.evaluation.origin import origin, result_file
 from realface.paths import cache_dir, write_whole
 
 REQUIREMENT = "openpeople==0.1.2"
@@ -57,7 +57,9 @@ def judge(detector: Detector, wheel: Path) -> dict[str, dict[str, int]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--detector", action="append")
-    parser.add_argument("--out", type=Path, default=Path(__file__).resolve().parents[1] / "results" / "outside.json")
+    parser.add_argument(
+        "--out", type=result_file, default=Path(__file__).resolve().parents[1] / "results" / "outside.json"
+    )
     options = parser.parse_args()
     wheel = package()
     rows = {}

@@ -30,7 +30,7 @@ from pyarrow import parquet
 from speed import make_files
 
 from realface import Detector, images
-from realface.evaluation.origin import origin
+from realface.evaluation.origin import origin, result_file
 from realface.scan.parts import folder_of
 
 CORES = len(os.sched_getaffinity(0))
@@ -204,7 +204,9 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--killed", type=int, default=3000, help="pictures of a scan that is killed")
     parser.add_argument("--ray", type=int, default=1000, help="pictures for Ray")
-    parser.add_argument("--out", type=Path, default=Path(__file__).resolve().parents[1] / "results" / "scan.json")
+    parser.add_argument(
+        "--out", type=result_file, default=Path(__file__).resolve().parents[1] / "results" / "scan.json"
+    )
     options = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"
     before = json.loads(options.out.read_text()) if options.out.exists() else {}
@@ -222,7 +224,6 @@ def main() -> None:
         **origin("pyarrow", "ray"),
         **{part: before[part] for part in ("rate", "memory", "kills", "ray") if part in before},
     }
-    options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(result, indent=1) + "\n")
 
 

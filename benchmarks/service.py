@@ -32,7 +32,7 @@ from fuzz import flat_png, hostile, mutated, seeds
 from PIL import Image
 from skimage.data import astronaut
 
-from realface.evaluation.origin import origin
+from realface.evaluation.origin import origin, result_file
 from realface.trail import Trail
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -183,7 +183,7 @@ def main() -> None:
     parser.add_argument("--hostile", type=float, default=0.1)
     parser.add_argument("--detector", default="fast")
     parser.add_argument("--batch", type=int, default=1)
-    parser.add_argument("--out", type=Path, default=ROOT / "results" / "service.json")
+    parser.add_argument("--out", type=result_file, default=ROOT / "results" / "service.json")
     options = parser.parse_args()
     seen, good = Seen(), pictures()
     seeds()  # made once, before there are threads
@@ -239,7 +239,6 @@ def main() -> None:
         "ended": {"status": ended, "lines_on_standard_error": len(said.splitlines())},
         "bars": {"unexpected": 0, "lost_records": 0, "ratio_p99_to_p50": RATIO, "memory_growth": GROWTH},
     }
-    options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(result, indent=1) + "\n")
     print(json.dumps(result, indent=1))
     held = not seen.unexpected and not missing and p99 <= RATIO * p50 and parts[1] <= (1 + GROWTH) * parts[0]

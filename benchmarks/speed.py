@@ -26,7 +26,7 @@ from skimage import data
 
 from realface import Detector, bundled
 from realface.card import Card
-from realface.evaluation.origin import origin
+from realface.evaluation.origin import origin, result_file
 from realface.networks import NETWORKS, build
 from realface.networks.base import Network
 from realface.paths import cache_dir
@@ -116,7 +116,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--out", type=Path, default=Path(__file__).resolve().parents[1] / "results" / "speed.json")
+    parser.add_argument(
+        "--out", type=result_file, default=Path(__file__).resolve().parents[1] / "results" / "speed.json"
+    )
     options = parser.parse_args()
 
     contenders: dict[str, Contender] = {}
@@ -168,7 +170,6 @@ def main() -> None:
         },
         "rows": rows,
     }
-    options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(result, indent=1) + "\n")
     print(f"| detector | one at a time, images/s | ratio to Keras | batches of {BATCH}, images/s | ratio |")
     print("|---|--:|--:|--:|--:|")

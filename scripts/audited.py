@@ -8,14 +8,13 @@ how many pictures are near copies of others, and across which splits.
 
 import argparse
 import json
-from pathlib import Path
 from typing import Any
 
 from figures import RESULTS
 
 from realface.data.audit import Audit, audit
 from realface.data.fix import kept_rows
-from realface.evaluation.origin import origin
+from realface.evaluation.origin import origin, result_file
 
 
 def told(found: Audit) -> dict[str, Any]:
@@ -48,7 +47,7 @@ def told(found: Audit) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data")
-    parser.add_argument("--out", type=Path, default=RESULTS / "audit.json")
+    parser.add_argument("--out", type=result_file, default=RESULTS / "audit.json")
     options = parser.parse_args()
     found = told(audit(options.data))
     result = {"command": "python scripts/audited.py DATA", **origin("scikit-learn")}

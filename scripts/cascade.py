@@ -14,7 +14,7 @@ from pathlib import Path
 from figures import RESULTS
 
 from realface import Detector
-from realface.evaluation.origin import origin
+from realface.evaluation.origin import origin, result_file
 from realface.evaluation.rows import FILE
 
 EVALUATE = "realface evaluate DATA --detector fast --detector best --out REPORT"
@@ -35,7 +35,7 @@ def figures(answers: list[Answer]) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("report", type=Path)
-    parser.add_argument("--out", type=Path, default=RESULTS / "cascade.json")
+    parser.add_argument("--out", type=result_file, default=RESULTS / "cascade.json")
     options = parser.parse_args()
     names = {Detector.load(name).id.sha256: name for name in ("fast", "best")}
     limits = Detector.load("fast").card.thresholds

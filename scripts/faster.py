@@ -38,7 +38,7 @@ from realface.data import Sample, read_data
 from realface.data.crops import network_input, read_face
 from realface.errors import ImageError
 from realface.evaluation.evaluate import thinned
-from realface.evaluation.origin import origin
+from realface.evaluation.origin import origin, result_file
 from realface.faces import Candidate
 from realface.finder import Found
 from realface.progress import track
@@ -313,7 +313,7 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--every", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--out", type=Path, default=RESULTS / "faster.json")
+    parser.add_argument("--out", type=result_file, default=RESULTS / "faster.json")
     options = parser.parse_args()
     logging.disable(logging.WARNING)  # the quantiser has a word on every channel
     if hasattr(os, "sched_setaffinity"):

@@ -33,7 +33,7 @@ from realface.data.crops import read_face
 from realface.data.layouts import content_hash, fingerprints, read_splits
 from realface.degrade import GRID
 from realface.errors import ImageError
-from realface.evaluation.origin import origin
+from realface.evaluation.origin import origin, result_file
 from realface.evaluation.scores import score_each
 from realface.networks import describe
 from realface.paths import write_whole
@@ -175,7 +175,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=6)
     parser.add_argument("--only", nargs="+", choices=NAMES, default=list(NAMES), metavar="NAME")
     parser.add_argument("--runs", type=Path, default=Path("runs/five"))
-    parser.add_argument("--out", type=Path, default=RESULTS / "five-networks.csv")
+    parser.add_argument("--out", type=result_file, default=RESULTS / "five-networks.csv")
     options = parser.parse_args()
     for row in compare(options.data, options.minutes, options.only, options.runs, options.out):
         print(f"{row['network']}: AUC {row['auc']}, after changes {row['robust_auc']}")

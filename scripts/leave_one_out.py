@@ -23,7 +23,7 @@ import numpy as np
 from figures import RESULTS
 
 from realface.data.layouts import read_splits
-from realface.evaluation.origin import origin
+from realface.evaluation.origin import origin, result_file
 from realface.training import held_out
 from realface.training.fuse import VERSIONS, Views, both_views, fit_fusion, known_to, load_views
 
@@ -117,7 +117,7 @@ def arguments(description: str, folds: int, out: str) -> argparse.ArgumentParser
     parser.add_argument("--whole", type=Path, default=Path("runs/whole"))
     parser.add_argument("--native", type=Path, default=Path("runs/native"))
     parser.add_argument("--folds", type=int, default=folds)
-    parser.add_argument("--out", type=Path, default=RESULTS / out)
+    parser.add_argument("--out", type=result_file, default=RESULTS / out)
     return parser
 
 

@@ -1,6 +1,7 @@
 """What an evaluation keeps: going on after it was killed, generators, hostile files, the report for people."""
 
 import json
+from argparse import ArgumentTypeError
 from collections.abc import Iterator
 from html import escape
 from pathlib import Path
@@ -17,7 +18,7 @@ from realface.errors import DataError
 from realface.evaluation import evaluate as evaluating
 from realface.evaluation import rows
 from realface.evaluation.evaluate import Evaluation, evaluate
-from realface.evaluation.origin import origin
+from realface.evaluation.origin import origin, result_file
 from realface.evaluation.page import mistakes, page
 from realface.evaluation.plots import curves
 from realface.evaluation.rows import answers
@@ -198,6 +199,14 @@ def test_figures_are_told_where_git_is_not_willing(tmp_path: Path, monkeypatch: 
     monkeypatch.setenv("PATH", str(tmp_path))
     assert "commit" not in origin()
     assert "realface" in origin()["versions"]
+
+
+def test_a_place_that_takes_no_figures_is_refused_before_they_are_measured(tmp_path: Path) -> None:
+    assert result_file(str(tmp_path / "new" / "a.json")).parent.is_dir()
+    (tmp_path / "file").touch()
+    for wrong in (tmp_path, tmp_path / "file" / "a.json"):
+        with pytest.raises(ArgumentTypeError, match=f"^{wrong} (is a folder|cannot be written)"):
+            result_file(str(wrong))
 
 
 def test_the_most_confident_mistakes_come_first(rng: np.random.Generator) -> None:

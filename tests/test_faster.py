@@ -52,7 +52,7 @@ def test_one_in_two_is_of_each_class_of_a_source(tmp_path: Path, monkeypatch: py
         monkeypatch.setattr(faster, name, stub)
     monkeypatch.setattr(logging, "disable", lambda _: None)
     monkeypatch.setattr(os, "sched_setaffinity", lambda *_: None, raising=False)
-    out = tmp_path / "faster.json"
+    out = tmp_path / "new" / "faster.json"
     monkeypatch.setattr(sys, "argv", ["faster.py", "DATA", "--every", "2", "--out", str(out)])
     faster.main()
     assert [sample.path.name for sample in judged] == ["0", "1", "4", "5"]

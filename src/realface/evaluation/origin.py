@@ -3,6 +3,7 @@
 import platform
 import re
 import subprocess
+from argparse import ArgumentTypeError
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,18 @@ def origin(*packages: str) -> dict[str, Any]:
         "machine": f"{_processor()}, {cores()} core{'s' * (cores() > 1)}",
         "versions": {"python": platform.python_version(), **{name: version(name) for name in names}},
     }
+
+
+def result_file(text: str) -> Path:
+    """The file that `--out` of a script names. What is wrong with it is told before hours of measuring, not after."""
+    path = Path(text)
+    if path.is_dir():
+        raise ArgumentTypeError(f"{path} is a folder; name a file in it")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ArgumentTypeError(f"{path} cannot be written: {error.strerror}") from None
+    return path
 
 
 def _commit() -> dict[str, str]:
