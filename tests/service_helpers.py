@@ -3,13 +3,15 @@
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import requests
 import uvicorn
 from fastapi import FastAPI
 
 from realface.web.service_run import Protocol, server
+
+PATIENCE = 300  # seconds after which a test hangs, on the slowest of machines
 
 
 class Client(requests.Session):
@@ -23,7 +25,7 @@ class Client(requests.Session):
         self.port = port
 
     def request(self, method, url, *args, **kwargs):  # type: ignore[no-untyped-def]
-        return super().request(method, f"http://127.0.0.1:{self.port}{url}", *args, **{"timeout": 30, **kwargs})
+        return super().request(method, f"http://127.0.0.1:{self.port}{url}", *args, **{"timeout": PATIENCE, **kwargs})
 
     def connections(self) -> list[Protocol]:
         """The server's side of all that are open."""
@@ -31,9 +33,21 @@ class Client(requests.Session):
 
     def sends(self, data: bytes) -> bytes:
         """All that the server answers to these very bytes, until it hangs up."""
-        with socket.create_connection(("127.0.0.1", self.port), timeout=30) as connection:
+        with self.connected() as connection:
             connection.sendall(data)
             return b"".join(iter(lambda: connection.recv(65536), b""))
+
+    def connected(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self.port), PATIENCE)
+
+
+def last_words(connection: socket.socket) -> bytes:
+    """All that comes until the other side hangs up, which is a reset where something of ours was on its way to it."""
+    said = b""
+    with suppress(ConnectionError):
+        while more := connection.recv(65536):
+            said += more
+    return said
 
 
 @contextmanager
@@ -52,7 +66,7 @@ def served(app: FastAPI) -> Iterator[Client]:
     thread = threading.Thread(target=running.run, kwargs={"sockets": [listener]})
     thread.start()
     try:
-        assert ready.wait(30)
+        assert ready.wait(PATIENCE)
         with Client(listener.getsockname()[1]) as client:
             client.server = running
             yield client
