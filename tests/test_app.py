@@ -25,7 +25,7 @@ REAL, FAKE, UNCLEAR = encoded(grey(0)), encoded(grey(255)), encoded(grey(128))
 @pytest.fixture
 def app(detector_file: Path, monkeypatch: pytest.MonkeyPatch) -> AppTest:
     monkeypatch.setenv("REALFACE_DETECTOR", str(detector_file))
-    return AppTest.from_file(launch.APP, default_timeout=20).run()
+    return AppTest.from_file(launch.APP, default_timeout=300).run()
 
 
 def predict(app: AppTest, *files: tuple[str, bytes]) -> AppTest:
@@ -155,7 +155,7 @@ def test_the_page_says_how_the_detector_decides(
     file = tmp_path / "own.onnx"
     file.write_bytes(brightness_detector(thresholds=thresholds, policy=Policy(0.01, 0.025), name="<own>"))
     monkeypatch.setenv("REALFACE_DETECTOR", str(file))
-    shown = text(page(AppTest.from_file(launch.APP, default_timeout=20).run()))
+    shown = text(page(AppTest.from_file(launch.APP, default_timeout=300).run()))
     assert sentence in shown.replace(" .", ".")
     assert (
         "at most 1 % of real validation faces are called fake and at most 2.5 % of fake ones are called real" in shown

@@ -30,7 +30,7 @@ def finding(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def app(finding: Path, monkeypatch: pytest.MonkeyPatch) -> AppTest:
     monkeypatch.setenv("REALFACE_DETECTOR", str(finding))
-    return AppTest.from_file(launch.APP, default_timeout=20).run()
+    return AppTest.from_file(launch.APP, default_timeout=300).run()
 
 
 @pytest.fixture
@@ -102,7 +102,7 @@ def test_the_heatmap_is_laid_over_each_crop_without_judging_again(
 
 def test_a_detector_without_heatmaps_offers_none(detector_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REALFACE_DETECTOR", str(detector_file))
-    app = predict(AppTest.from_file(launch.APP, default_timeout=20).run(), ("face.png", encoded(grey(0))))
+    app = predict(AppTest.from_file(launch.APP, default_timeout=300).run(), ("face.png", encoded(grey(0))))
     assert [toggle.label for toggle in app.toggle] == [STABILITY]
 
 

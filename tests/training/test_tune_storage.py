@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ def test_a_storage_that_is_gone_is_one_sentence_and_no_loss(
     out, config, seen = tmp_path / "out", make_config({"network": "tiny"}), 0
 
     def rename(old: str, new: str) -> None:
-        with sqlite3.connect(out / "study.db") as database:
+        with closing(sqlite3.connect(out / "study.db")) as database:
             database.execute(f"ALTER TABLE {old} RENAME TO {new}")
 
     def gone(config: Config, fold: int) -> float:
