@@ -97,8 +97,13 @@ def small() -> bytes:
 
 
 def test_a_file_tells_nothing_of_the_machine_it_was_made_on(small: bytes) -> None:
+    model = onnx.load_from_string(small)
+    for weights in model.graph.initializer:
+        weights.ClearField("raw_data")  # millions of bytes, in which the clues may be by chance
+    told = model.SerializeToString()
+    assert len(told) < 100_000
     for clue in (b"site-packages", b".py", b"/home", b"/tmp"):
-        assert clue not in small
+        assert clue not in told
 
 
 def test_a_new_card_leaves_the_graph_as_it_is(small: bytes) -> None:
