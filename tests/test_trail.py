@@ -46,7 +46,7 @@ def postgres() -> Iterator[str]:
     try:
         run("initdb", "--no-sync", "--auth=trust", "--username=realface", "--encoding=UTF8", "--no-locale")
         options = f"-k {folder} -c listen_addresses='' -c fsync=off -c shared_buffers=8MB"
-        run("pg_ctl", "start", "-w", "-l", str(folder / "log"), "-o", options)
+        run("pg_ctl", "start", "-w", "-t", "600", "-l", str(folder / "log"), "-o", options)
         try:
             yield str(folder)
         finally:
