@@ -53,6 +53,7 @@ def sealed(*files: Path, mode: int = 0o555) -> Iterator[Path]:
     try:
         for file in files:
             shutil.copyfile(file, folder / file.name)
+            (folder / file.name).chmod(0o444)  # who is not the superuser owns them
         folder.chmod(mode)
         if root:
             os.setresuid(65534, 65534, 0)
