@@ -136,7 +136,8 @@ def bucket(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[s3f
             "AWS_SHARED_CREDENTIALS_FILE": str(home / "credentials"),
         }.items():
             patch.setenv(name, value)
-        store = s3fs.S3FileSystem(use_listings_cache=False)
+        patient = {"read_timeout": 300}  # the server loads a lot at its first request
+        store = s3fs.S3FileSystem(use_listings_cache=False, config_kwargs=patient)
         store.mkdir("bucket")
         for file in filter(Path.is_file, tree.rglob("*")):
             store.pipe(f"bucket/deep/{file.relative_to(tree)}", file.read_bytes())
