@@ -241,9 +241,23 @@ def test_the_server_is_told_to_keep_to_itself() -> None:
     assert options["STREAMLIT_SERVER_ADDRESS"] == options["STREAMLIT_BROWSER_SERVER_ADDRESS"] == "localhost"
     assert options["STREAMLIT_CLIENT_SHOW_ERROR_DETAILS"] == "none"
     assert options["STREAMLIT_SERVER_HEADLESS"] == "true"
+    assert options["STREAMLIT_LOGGER_HIDE_WELCOME_MESSAGE"] == "true"
     assert int(options["STREAMLIT_SERVER_MAX_UPLOAD_SIZE"]) * 2**20 == Limits().max_bytes
     assert options["STREAMLIT_SERVER_PORT"] == "8600"
     assert options["REALFACE_DETECTOR"] == "best"
+
+
+def test_the_terminal_says_where_the_app_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in launch.settings("best", 8600, open_browser=False).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(launch, "load", lambda detector: None)
+    started: list[list[str]] = []
+    monkeypatch.setattr("streamlit.web.cli.main", lambda arguments, **_: started.append(arguments))
+    launch.serve()
+    assert started == [["run", str(launch.APP)]]
+    assert "http://localhost:8600;" in capsys.readouterr().out
 
 
 def test_streamlit_knows_every_setting() -> None:

@@ -58,6 +58,7 @@ def serve() -> None:
         from ..cli.options import fail  # half a second
 
         fail(str(error), 2)
+    print(f"The app is at http://localhost:{os.environ['STREAMLIT_SERVER_PORT']}; Ctrl-C ends it.", flush=True)
     from streamlit.web.cli import main
 
     main(["run", str(APP)], prog_name="streamlit")
@@ -77,6 +78,7 @@ def settings(detector: str, port: int, open_browser: bool) -> dict[str, str]:
         "CLIENT_SHOW_ERROR_DETAILS": "none",
         "CLIENT_SHOW_ERROR_LINKS": False,
         "CLIENT_TOOLBAR_MODE": "minimal",
+        "LOGGER_HIDE_WELCOME_MESSAGE": True,  # with it, in the page too, goes advice to those who write apps
         "RUNNER_MAGIC_ENABLED": False,
         "SERVER_ADDRESS": "localhost",
         "SERVER_FILE_WATCHER_TYPE": "none",
