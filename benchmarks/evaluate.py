@@ -16,6 +16,7 @@ from pathlib import Path
 
 from realface.evaluation.origin import origin, result_file
 
+ROOT = Path(__file__).resolve().parent.parent
 MINUTES, MEGABYTES, FACES = 15, 2000, 2000
 
 
@@ -24,9 +25,7 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--detector", default="fast")
     parser.add_argument("--every", type=int, default=4)
-    parser.add_argument(
-        "--out", type=result_file, default=Path(__file__).resolve().parents[1] / "results" / "evaluate.json"
-    )
+    parser.add_argument("--out", type=result_file, default=ROOT / "results" / "evaluate.json")
     options = parser.parse_args()
     asked = ["--detector", options.detector, "--split", "all", "--every", str(options.every), "--grid"]
     with tempfile.TemporaryDirectory() as folder:

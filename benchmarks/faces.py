@@ -29,6 +29,7 @@ from realface.evaluation.origin import origin, result_file
 from realface.finder import find
 from realface.progress import track
 
+ROOT = Path(__file__).resolve().parent.parent
 FACELESS = 2000
 SMALL = 300  # pictures with room around the face
 STEP = 2  # of the 140k test crops every second is judged three ways
@@ -153,9 +154,7 @@ def small_in_frame(detector: Detector, samples: list[Sample], count: int) -> dic
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
-    parser.add_argument(
-        "--out", type=result_file, default=Path(__file__).resolve().parents[1] / "results" / "faces.json"
-    )
+    parser.add_argument("--out", type=result_file, default=ROOT / "results" / "faces.json")
     options = parser.parse_args()
     detector, samples = Detector.load(), read_data(options.data)
     crops = [s for s in samples if s.split == "test" and s.source.startswith("140k")][::STEP]

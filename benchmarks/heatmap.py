@@ -19,6 +19,7 @@ from realface.data import read_data
 from realface.evaluation.origin import origin, result_file
 from realface.progress import track
 
+ROOT = Path(__file__).resolve().parent.parent
 SHARE = 0.1
 DRAWS = 5
 
@@ -42,9 +43,7 @@ def main() -> None:
     parser.add_argument("--detector", default="best")
     parser.add_argument("--pictures", type=int, default=60)
     parser.add_argument("--split", default="test")
-    parser.add_argument(
-        "--out", type=result_file, default=Path(__file__).resolve().parents[1] / "results" / "heatmap.json"
-    )
+    parser.add_argument("--out", type=result_file, default=ROOT / "results" / "heatmap.json")
     options = parser.parse_args()
     detector = Detector.load(options.detector)
     samples = [s for s in read_data(options.data) if s.split == options.split and s.label == 1]

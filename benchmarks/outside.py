@@ -21,6 +21,7 @@ from realface import Detector, degrade, images
 from realface.evaluation.origin import origin, result_file
 from realface.paths import cache_dir, write_whole
 
+ROOT = Path(__file__).resolve().parent.parent
 REQUIREMENT = "openpeople==0.1.2"
 SHA256 = "6faee04493aa7e3e913ba7bc720db90bb9e5f4b7e65eaaf74cd77f74c74e609f"
 KINDS = ("amateur_posture", "amateur_selfie", "studio_portrait", "studio_posture")
@@ -57,9 +58,7 @@ def judge(detector: Detector, wheel: Path) -> dict[str, dict[str, int]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--detector", action="append")
-    parser.add_argument(
-        "--out", type=result_file, default=Path(__file__).resolve().parents[1] / "results" / "outside.json"
-    )
+    parser.add_argument("--out", type=result_file, default=ROOT / "results" / "outside.json")
     options = parser.parse_args()
     wheel = package()
     rows = {}

@@ -33,6 +33,7 @@ from realface import Detector, images
 from realface.evaluation.origin import origin, result_file
 from realface.scan.parts import folder_of
 
+ROOT = Path(__file__).resolve().parent.parent
 CORES = len(os.sched_getaffinity(0))
 BARRIER: list[Any] = []
 
@@ -204,9 +205,7 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--killed", type=int, default=3000, help="pictures of a scan that is killed")
     parser.add_argument("--ray", type=int, default=1000, help="pictures for Ray")
-    parser.add_argument(
-        "--out", type=result_file, default=Path(__file__).resolve().parents[1] / "results" / "scan.json"
-    )
+    parser.add_argument("--out", type=result_file, default=ROOT / "results" / "scan.json")
     options = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"
     before = json.loads(options.out.read_text()) if options.out.exists() else {}

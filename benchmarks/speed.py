@@ -33,6 +33,7 @@ from realface.paths import cache_dir
 from realface.training.config import make_config
 from realface.training.export import export, preprocessing
 
+ROOT = Path(__file__).resolve().parent.parent
 TENSORFLOW = "tensorflow-cpu==2.21.0"
 BATCH = 16
 PLAIN = "efficientnet-lite0"  # the network of `fast`
@@ -116,9 +117,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument(
-        "--out", type=result_file, default=Path(__file__).resolve().parents[1] / "results" / "speed.json"
-    )
+    parser.add_argument("--out", type=result_file, default=ROOT / "results" / "speed.json")
     options = parser.parse_args()
 
     contenders: dict[str, Contender] = {}
