@@ -86,10 +86,15 @@ def test_a_cluster_goes_on_with_what_one_machine_began(
     assert names == sorted(names)
 
 
-def test_a_worker_that_cannot_start_is_one_sentence(two_workers: None, detector_file: Path) -> None:
+def judge_one(detector_file: Path) -> None:
+    """A picture, by a detector that is another than it was."""
     settings = Settings(str(detector_file), DetectorId("brightness", "1", "of another file"))
+    list(cluster.judged([[Entry("a", "a")]], settings, 1, None))
+
+
+def test_a_worker_that_cannot_start_is_one_sentence(two_workers: None, detector_file: Path) -> None:
     with pytest.raises(ScanError, match=r"^a worker could not be started.*was the detector changed\?$"):
-        list(cluster.judged([[Entry("a", "a")]], settings, 1, None))
+        judge_one(detector_file)
 
 
 def test_a_machine_without_realface_is_one_sentence(
@@ -100,9 +105,8 @@ def test_a_machine_without_realface_is_one_sentence(
             raise ModuleNotFoundError("No module named 'realface'")
 
     monkeypatch.setattr(cluster, "_Actor", Missing)
-    settings = Settings(str(detector_file), DetectorId("brightness", "1", "0"))
     with pytest.raises(ScanError, match=r"^the cluster has failed: .*'realface'; does every machine have"):
-        list(cluster.judged([[Entry("a", "a")]], settings, 1, None))
+        judge_one(detector_file)
 
 
 def test_a_defect_on_a_worker_is_told_as_one_here(
@@ -113,9 +117,8 @@ def test_a_defect_on_a_worker_is_told_as_one_here(
             raise ZeroDivisionError("of ours")
 
     monkeypatch.setattr(cluster, "_Actor", Broken)
-    settings = Settings(str(detector_file), DetectorId("brightness", "1", "0"))
     with pytest.raises(ZeroDivisionError, match=r"^of ours$"):
-        list(cluster.judged([[Entry("a", "a")]], settings, 1, None))
+        judge_one(detector_file)
 
 
 @pytest.mark.parametrize("error", [ConnectionError("nobody answers"), Exception("The current node timed out")])
