@@ -20,6 +20,7 @@ from sqlalchemy.exc import DBAPIError
 from realface.errors import TrailError
 from realface.trail import Entry, Trail
 from realface.trail.chain import START, digest
+from realface.trail.trail import Use
 
 BINARIES = [*(Path("/usr/lib/postgresql").glob("*/bin")), Path("/usr/local/bin"), Path("/usr/bin")]
 
@@ -73,8 +74,8 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 def opened() -> Iterator[Callable[..., Trail]]:
     trails: list[Trail] = []
 
-    def open_(url: str, **options: bool) -> Trail:
-        trails.append(Trail(url, **options))
+    def open_(url: str, use: Use = "begin") -> Trail:
+        trails.append(Trail(url, use))
         return trails[-1]
 
     yield open_
@@ -249,7 +250,7 @@ class TestAppendOnly:
         unguarded(url, "CREATE ROLE service LOGIN", *grants)
         service = url.replace("realface@", "service@")
         opened(service).append([entry(7)])
-        assert opened(service, create=False).verify().records == 7
+        assert opened(service, "change").verify().records == 7
         engine = create_engine(service.replace("postgresql:", "postgresql+psycopg:"))
         for statement in ("DELETE FROM realface_trail", "ALTER TABLE realface_trail DISABLE TRIGGER ALL"):
             with pytest.raises(DBAPIError, match=r"permission denied|must be owner"), engine.begin() as connection:
@@ -387,7 +388,7 @@ class TestPrune:
     @pytest.mark.parametrize("url", ["sqlite"], indirect=True)
     def test_its_log_holds_nothing_of_them(self, trail: Trail, url: str, opened: Callable, tmp_path: Path) -> None:
         assert b"2026-01-03" in (tmp_path / "trail.db-wal").read_bytes()
-        assert opened(url, create=False).prune(datetime(2026, 1, 4, tzinfo=UTC), "x") == 3
+        assert opened(url, "change").prune(datetime(2026, 1, 4, tzinfo=UTC), "x") == 3
         trail.append([entry(7)])
         for name in ("trail.db-wal", "trail.db"):
             assert b"2026-01-03" not in (tmp_path / name).read_bytes()

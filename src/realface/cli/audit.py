@@ -40,7 +40,7 @@ def verify(
     for hash_ in hashes:
         if not re.fullmatch("[0-9a-f]{64}", hash_):
             raise TrailError(f"--expect {hash_}: this is no hash; give all 64 hexadecimal digits that were noted")
-    walk = Trail(url, read_only=True).verify(hashes, _progress)
+    walk = Trail(url, "read").verify(hashes, _progress)
     print(f"{walk.records:,} records, and {walk.pruned:,} older ones that were removed")
     print(f"last record: {walk.n}\nlast hash: {printable(str(walk.hash))}", *walk.problems, sep="\n")
     if walk.count > len(walk.problems):
@@ -59,7 +59,8 @@ def export(
     from ..trail.export import export as write
 
     need_folder(out)
-    print(f"{write(Trail(url, read_only=True), out, _progress):,} records are in {out}")
+    count = write(Trail(url, "read"), out, _progress)
+    print(f"{count:,} records are in {out}")
 
 
 @audit_app.command()
@@ -71,7 +72,7 @@ def prune(
     """Remove the oldest records for good, and add one that says how many, up to which hash, and who did it."""
     from ..trail import Trail
 
-    count = Trail(url, create=False).prune(before.replace(tzinfo=UTC), by, _progress)
+    count = Trail(url, "change").prune(before.replace(tzinfo=UTC), by, _progress)
     print("1 record was removed" if count == 1 else f"{count:,} records were removed")
 
 

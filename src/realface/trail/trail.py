@@ -8,7 +8,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ..errors import MissingExtra, TrailError
 
@@ -30,6 +30,7 @@ _PATIENCE = {
     "keepalives_count": "2",
     "tcp_user_timeout": "20000",
 }
+Use = Literal["begin", "change", "read"]
 Records = Iterable[Mapping[str, Any]]
 Track = Callable[[Records, int], Records]
 """Passes records on and shows how many of a number are done."""
@@ -52,24 +53,23 @@ class Head:
 class Trail:
     """An append-only table of what was answered, safe with several threads, processes and servers on one database."""
 
-    def __init__(self, url: str, *, create: bool = True, read_only: bool = False) -> None:
+    def __init__(self, url: str, use: Use = "begin") -> None:
         """Open a trail.
 
         Args:
             url: the path of an SQLite file, or a URL as SQLAlchemy has them: sqlite:///PATH, postgresql://USER@HOST/NAME.
-            create: begin one where there is none.
-            read_only: neither begin one nor change its file, which may lie where nothing can be written.
+            use: "begin" one where there is none, "change" one that is there, or only "read" it: then its file, which
+                may lie where nothing can be written, stays as it is.
 
         Raises:
             TrailError: the database cannot be opened, or holds something else.
             MissingExtra: there is no driver for PostgreSQL.
         """
         self._lock = threading.Lock()
-        create = create and not read_only
-        self._name, self._path, self._engine = _engine(url, create=create, read_only=read_only)
+        self._name, self._path, self._engine = _engine(url, use)
         self._file = _file(self._path)
-        with self._transaction(writes=create) as connection:
-            prepare(connection, self._name, create=create)
+        with self._transaction(writes=use == "begin") as connection:
+            prepare(connection, self._name, create=use == "begin")
 
     @property
     def lost(self) -> bool:
@@ -218,7 +218,7 @@ def _file(path: Path | None) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
-def _engine(url: str, *, create: bool, read_only: bool) -> tuple[str, Path | None, Engine]:
+def _engine(url: str, use: Use) -> tuple[str, Path | None, Engine]:
     """How a database is called, without its password or options, its file if it is SQLite, and the way into it."""
     try:
         parsed = make_url(url) if "://" in url else URL.create("sqlite", database=url)
@@ -228,15 +228,15 @@ def _engine(url: str, *, create: bool, read_only: bool) -> tuple[str, Path | Non
     if parsed.drivername in ("sqlite", "sqlite+pysqlite") and parsed.database not in (None, "", ":memory:"):
         path = Path(str(parsed.database))
         try:
-            if create:
+            if use == "begin":
                 path.touch(mode=0o600)  # it says who asked for what
             elif not path.is_file():
                 raise TrailError(f"there is no audit trail {path}; check the path")
         except (OSError, ValueError) as error:
             raise TrailError(f"the audit trail {path} cannot be opened: {error}") from None
-        engine = create_engine(_sqlite_url(path.resolve(), read_only), connect_args={"timeout": 60})
+        engine = create_engine(_sqlite_url(path.resolve(), use == "read"), connect_args={"timeout": 60})
         event.listen(engine, "connect", _sqlite_connect)
-        if create:  # else it stays as it was begun
+        if use == "begin":  # else it stays as it was begun
             event.listen(engine, "connect", _sqlite_write_ahead)
         event.listen(engine, "begin", _sqlite_begin)
         return str(path), path.absolute(), engine
