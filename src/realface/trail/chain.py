@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from typing import Any
@@ -51,8 +51,7 @@ class Entry:
         if self.time.tzinfo is None:
             raise ValueError("the time of an entry must have a time zone")
         time = self.time.astimezone(UTC).isoformat(timespec="microseconds")
-        texts = {f.name: getattr(self, f.name) for f in fields(self)}
-        texts |= {"time": time, "probabilities": json.dumps(list(self.probabilities), allow_nan=False)}
+        texts = vars(self) | {"time": time, "probabilities": json.dumps(self.probabilities, allow_nan=False)}
         return {name: None if text is None else printable(text) for name, text in texts.items()}
 
 
@@ -78,7 +77,7 @@ def pruned(record: Mapping[str, Any]) -> int | None:
 
 @dataclass
 class Walk:
-    """Records one by one, in order, and what is wrong with them; keeps no more than the last.
+    """A walk over records, one by one, in order, and what is wrong with them; keeps no more than the last.
 
     Attributes:
         n, hash: number and hash of the last record so far.
@@ -97,8 +96,8 @@ class Walk:
     problems: list[str] = field(default_factory=list)
     count: int = 0
 
-    def over(self, records: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
-        """Pass records on, checking that each follows from the one before."""
+    def over(self, records: Iterable[Mapping[str, Any]]) -> None:
+        """Check that each record follows from the one before."""
         self.found |= self.expected & {self.hash}
         for record in records:
             n = record["n"] if isinstance(record["n"], int) else self.n + 1  # a text, put in: its hash is wrong
@@ -110,7 +109,6 @@ class Walk:
             self.n, self.hash = n, record["hash"]
             self.records += 1
             self.found |= self.expected & {self.hash}
-            yield record
 
     def problem(self, said: str) -> None:
         self.count += 1

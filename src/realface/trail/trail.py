@@ -110,8 +110,7 @@ class Trail:
         """
         with self.records() as (head, rows):
             walk = Walk(n=head.pruned, hash=head.follows, expected=frozenset(expect))
-            for _ in walk.over(track(rows, head.n - head.pruned)):
-                pass
+            walk.over(track(rows, head.n - head.pruned))
         if (walk.n, walk.hash) != (head.n, head.hash):
             walk.problem(f"the trail ends with record {walk.n:,}, not as it did when {head.n:,} were written")
         if walk.pruned != head.pruned:
