@@ -212,7 +212,7 @@ def test_at_the_end_all_records_are_in_the_file_itself(judge: Detector, tmp_path
     with served(make_app(judge, trail=trail)) as client:
         assert client.post("/v1/check", data=FAKE).status_code == 200
     assert [file.name for file in tmp_path.iterdir()] == ["trail.db"]
-    assert trail.head().n == 1
+    assert trail.verify().n == 1
 
 
 def test_a_defect_is_one_sentence(judge: Detector, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -391,4 +391,4 @@ def test_the_command_serves_until_it_is_told_to_end(tmp_path: Path, detector_fil
             assert process.stderr.read() == ""
         finally:
             process.kill()
-    assert Trail(environment["REALFACE_TRAIL"]).head().n == 1
+    assert Trail(environment["REALFACE_TRAIL"]).verify().n == 1

@@ -359,7 +359,7 @@ def test_answers_that_wait_for_their_record_share_a_commit(detector_file: Path, 
         assert callers.waiting() == 4  # judged, but not answered
         gate.set()
         assert {called.result().status_code for called in calls} == {200}
-    assert trail.head().n == 4
+    assert trail.verify().n == 4
     assert sizes[0] == 1
     assert len(sizes) < 4
 

@@ -164,7 +164,7 @@ class TestAppend:
         for wrong in ({"time": datetime(2026, 1, 1)}, {"probabilities": (float("nan"),)}):
             with pytest.raises(ValueError, match=r"time zone|not JSON compliant"):
                 trail.append([entry(7), entry(8, **wrong)])
-        assert trail.head().n == 6
+        assert trail.verify().n == 6
 
     def test_threads_and_servers_write_one_chain(self, url: str, opened: Callable[..., Trail]) -> None:
         trails = [opened(url) for _ in range(3)]
@@ -238,7 +238,7 @@ class TestAppendOnly:
             with pytest.raises(DBAPIError, match="append-only"), engine.begin() as connection:
                 connection.execute(text(each))
         engine.dispose()
-        assert trail.head().n == len(rows(trail)) == 6
+        assert trail.verify().n == len(rows(trail)) == 6
         assert trail.verify().problems == []
 
     @pytest.mark.parametrize("url", ["postgresql"], indirect=True)
@@ -317,7 +317,7 @@ class TestVerify:
                 use()
 
     def test_a_cut_end_or_another_trail_is_known_by_a_noted_hash(self, url: str, trail: Trail) -> None:
-        noted = trail.head().hash
+        noted = trail.verify().hash
         early = str(rows(trail)[1]["hash"])
         assert trail.verify([noted, early]).problems == []
         unguarded(url, "DELETE FROM realface_trail WHERE n > 4")
@@ -352,7 +352,7 @@ class TestPrune:
 
     def test_again_and_with_nothing_to_do(self, trail: Trail) -> None:
         assert trail.prune(datetime(2026, 1, 1, tzinfo=UTC), "x") == 0
-        assert trail.head().n == 6
+        assert trail.verify().n == 6
         assert trail.prune(datetime(2026, 1, 3, tzinfo=UTC), "x") == 2
         assert trail.prune(datetime(2026, 1, 3, tzinfo=UTC), "x") == 0
         assert trail.prune(datetime.now(UTC), "x") == 5  # with the record of the first time
@@ -364,7 +364,7 @@ class TestPrune:
     def test_what_is_to_come_is_no_limit(self, trail: Trail) -> None:
         with pytest.raises(TrailError, match=r"nothing was removed: .* is still to come"):
             trail.prune(datetime.now(UTC) + timedelta(hours=1), "x")
-        assert trail.head().n == len(rows(trail)) == 6
+        assert trail.verify().n == len(rows(trail)) == 6
 
     def test_an_older_record_behind_a_newer_one_is_kept(self, trail: Trail) -> None:
         trail.append([entry(1)])

@@ -87,11 +87,6 @@ class Trail:
             with self._transaction(writes=True) as connection:
                 self._add(connection, rows)
 
-    def head(self) -> Head:
-        """Where the trail ends, and where it begins."""
-        with self._transaction() as connection:
-            return self._head(connection)
-
     @contextmanager
     def records(self) -> Iterator[tuple[Head, Records]]:
         """The head and, one by one, every record up to it, as they are at this moment."""
