@@ -4,6 +4,7 @@ import csv
 import json
 from collections.abc import Mapping
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -92,11 +93,7 @@ def _parquet(path: Path, rows: Records) -> None:
         raise MissingExtra('Parquet needs pyarrow: pip install "realface[scan]"; or export to .jsonl') from None
     kinds = {"n": pa.int64(), "probabilities": pa.list_(pa.float64())}
     schema = pa.schema([(name, kinds.get(name, pa.string())) for name in COLUMNS])
-    rest: list[dict[str, Any]] = []
+    left = map(_listed, rows)
     with parquet.ParquetWriter(path, schema) as writer:
-        for row in rows:
-            rest.append(_listed(row))
-            if len(rest) == ROWS:
-                writer.write_table(pa.Table.from_pylist(rest, schema))
-                rest = []
-        writer.write_table(pa.Table.from_pylist(rest, schema))
+        while some := list(islice(left, ROWS)):
+            writer.write_table(pa.Table.from_pylist(some, schema))
