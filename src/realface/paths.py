@@ -4,7 +4,7 @@ import errno
 import glob
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from .errors import DataError
@@ -21,16 +21,23 @@ def cache_dir(part: str) -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "realface" / part
 
 
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file so that it is there whole or not at all."""
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """Where to write a file that is to be there whole or not at all; it gets its name when the block ends."""
     part = path.with_name(f"{path.name}.part")
     try:
-        part.write_bytes(data)
+        yield part
         part.replace(path)
     except BaseException:  # Ctrl-C too
         with suppress(OSError):
             part.unlink()  # or a full disk would stay full of it
         raise
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file so that it is there whole or not at all."""
+    with whole(path) as part:
+        part.write_bytes(data)
 
 
 def check_name(path: Path) -> None:

@@ -6,7 +6,6 @@ Pictures stay where they are; only those inside an archive are copied, into a fo
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import islice
@@ -18,7 +17,7 @@ from pyarrow import parquet
 from .. import __version__
 from ..errors import DataError, ImageError, Unreadable
 from ..harmless import printable
-from ..paths import check_name
+from ..paths import check_name, whole
 from .facts import Facts, read_all
 from .fix import check_target
 from .importing_archives import download, is_zip, unpack_zip
@@ -192,18 +191,13 @@ def _row(path: str, sample: Sample, told: Facts | ImageError | None, known: Publ
 def _write(out: Path, rows: Iterable[_Row]) -> None:
     """Write the manifest, some rows at a time, so that it is there whole or not at all."""
     schema = pyarrow.schema(list(COLUMNS.items()), metadata={"realface": __version__})
-    part = out.with_name(f"{out.name}.part")
     try:
-        with parquet.ParquetWriter(part, schema) as writer:
+        with whole(out) as part, parquet.ParquetWriter(part, schema) as writer:
             left = iter(rows)
             while some := list(islice(left, _WRITTEN)):
                 writer.write_table(pyarrow.Table.from_pylist(some, schema=schema))
-        part.replace(out)
     except OSError as error:
         raise DataError(f"{out}: cannot be written: {error}") from None
-    finally:
-        with suppress(OSError):
-            part.unlink()
 
 
 def _line(key: tuple[str, str], usable: int, unusable: int, published: int | None) -> str:

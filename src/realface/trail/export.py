@@ -3,13 +3,13 @@
 import csv
 import json
 from collections.abc import Mapping
-from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from ..errors import MissingExtra, TrailError
 from ..harmless import cell
+from ..paths import whole
 from .chain import NAMES
 from .trail import Records, Track, Trail, untracked
 
@@ -36,20 +36,15 @@ def export(trail: Trail, out: Path, track: Track = untracked) -> int:
     write = writers.get(out.suffix.lower())
     if write is None:
         raise TrailError(f"a trail is exported as {', '.join(writers)}; give the file such a name, not {out.name}")
-    part = out.with_name(f"{out.name}.part")
     try:
-        with trail.records() as (head, rows):
+        with whole(out) as part, trail.records() as (head, rows):
             count = head.n - head.pruned
             write(part, track(_all(rows, count), count))
-        part.replace(out)
     except OSError as error:
         raise TrailError(f"{out} could not be written: {error.strerror or error}") from None
     except (TypeError, ValueError, ArithmeticError) as error:  # bytes where there was a text, say
         said = f"a record is not as realface writes it ({error}); see `realface audit verify`"
         raise TrailError(f"{out} could not be written: {said}") from None
-    finally:
-        with suppress(OSError):  # mostly there is none
-            part.unlink()
     return count
 
 
