@@ -1,7 +1,6 @@
 """Run the service with uvicorn."""
 
 import asyncio
-import ctypes
 import logging
 import signal
 import socket
@@ -14,10 +13,10 @@ from fastapi import FastAPI
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from ..errors import ConfigError
+from ..memory import give_freed_memory_back
 
 HEADER_SECONDS, UNREAD_SECONDS = 10.0, 60.0  # the first also for the rest of a body that is answered already
 CONNECTIONS = 512
-_MMAP_THRESHOLD, _ARENA_MAX = -3, -8  # of mallopt(3)
 
 
 class Protocol(H11Protocol):
@@ -80,18 +79,10 @@ def run(app: FastAPI, host: str, port: int, *, timeout: float, proxy: str | None
     shown = f"[{host}]" if ":" in host else host
     print(f"realface serves at http://{shown}:{listener.getsockname()[1]}, until Ctrl-C", file=sys.stderr, flush=True)
     logging.getLogger("python_multipart").setLevel(logging.CRITICAL)  # what is wrong with a form is told to its sender
-    _give_freed_memory_back()
+    give_freed_memory_back()
     with suppress(KeyboardInterrupt):  # uvicorn raises the signal once more when it has ended
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # the same as SIGINT
         server(app, timeout=timeout, proxy=proxy).run(sockets=[listener])
-
-
-def _give_freed_memory_back() -> None:
-    """Tell the C library (glibc) to return the memory of large pictures at once; `benchmarks/service.py` takes half."""
-    with suppress(OSError, TypeError, AttributeError):
-        mallopt = ctypes.CDLL(None).mallopt
-        mallopt(_MMAP_THRESHOLD, 2**22)
-        mallopt(_ARENA_MAX, 2)
 
 
 def server(app: FastAPI, *, timeout: float = 60, proxy: str | None = None) -> uvicorn.Server:
