@@ -10,10 +10,10 @@ import pytest
 from pyarrow import parquet
 
 from realface.errors import NotAnImage, ScanError, Unreachable
-from realface.results import DetectorId
+from realface.results import DetectorId, failed
 from realface.scan import parts
 from realface.scan.parts import Parts, folder_of
-from realface.scan.rows import failed, table
+from realface.scan.rows import table
 from realface.scan.run import _rest, scan
 from realface.scan.source import Entry
 
@@ -30,7 +30,8 @@ def go_on(out: Path, down: Container[str] = (), *, until: int = 99, record: str 
         rest = _rest((Entry(path, path) for path in PICTURES), growing.rows())
         while batch := [entry.path for entry in islice(rest, 3)]:
             errors = [Unreachable("silence") if path in down else NotAnImage("text") for path in batch]
-            rows = [failed(path, error, DetectorId("d", "1", "0")) for path, error in zip(batch, errors, strict=True)]
+            ours = DetectorId("d", "1", "0")
+            rows = [failed(path, None, error, ours) for path, error in zip(batch, errors, strict=True)]
             growing.add(pa.Table.from_batches([table(rows)]))
             judged += batch
             if len(judged) >= until:

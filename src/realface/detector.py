@@ -15,7 +15,7 @@ from .card import KEY, Card
 from .errors import DetectorError, ImageError, TooManyFaces
 from .faces import Candidate
 from .images import Limits
-from .results import Answer, Claim, DetectorId, Face, Probability, Problem, Trial, Verdict, overall
+from .results import Answer, Claim, DetectorId, Face, Probability, Trial, Verdict, failed, overall
 from .runtime import ort
 
 Picture = str | os.PathLike[str] | bytes | np.ndarray
@@ -249,7 +249,7 @@ class Detector:
         judged = iter(self._judge(readable, heatmap, stability))
         for path, sha256, claims, found in opened:
             if isinstance(found, ImageError):
-                yield Verdict(path, sha256, "error", None, (), Problem(found.code, str(found)), self.id)
+                yield failed(path, sha256, found, self.id)
             else:
                 yield self._verdict(path, sha256, claims, next(judged))
 

@@ -4,6 +4,8 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, cast
 
+from .errors import RealfaceError
+
 Answer = Literal["real", "fake", "inconclusive"]
 Reason = Literal["too_small", "too_blurred", "turned_away", "cut_off", "unfamiliar"]
 Box = tuple[int, int, int, int]
@@ -164,6 +166,11 @@ class Verdict:
     def to_json(self) -> str:
         """The answer as one line of JSON, in ASCII (file names may hold bytes that no encoding can print)."""
         return json.dumps(asdict(self), allow_nan=False)
+
+
+def failed(path: str | None, sha256: str | None, error: RealfaceError, detector: DetectorId) -> Verdict:
+    """The answer for a picture that has none."""
+    return Verdict(path, sha256, "error", None, (), Problem(error.code, str(error)), detector)
 
 
 def overall(faces: tuple[Face, ...]) -> Answer | None:

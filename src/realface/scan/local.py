@@ -14,7 +14,8 @@ from threading import Thread
 import pyarrow as pa
 
 from ..errors import Crashed, ScanError
-from .rows import failed, table
+from ..results import failed
+from .rows import table
 from .source import Entry
 from .worker import Settings, line
 
@@ -60,7 +61,7 @@ class Worker:
             self._write([entry])
             if (rows := self._read()) is None:
                 error = Crashed("the process that judged this picture died, twice; the picture may be a hostile one")
-                rows = _table(table([failed(entry.path, error, self._settings.identity)]))
+                rows = _table(table([failed(entry.path, None, error, self._settings.identity)]))
                 self._start()
             alone.append(rows)
         for later in self._sent:

@@ -6,8 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from ..errors import RealfaceError
-from ..results import DetectorId, Problem, Verdict
+from ..results import Verdict
 from ..words import highest
 
 _BOX = pa.list_(pa.int32())
@@ -42,11 +41,6 @@ SCHEMA = pa.schema(
 def text(name: str) -> str:
     """A name that Parquet can hold: bytes that are not UTF-8 are written as `\\xff`."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")
-
-
-def failed(path: str, error: RealfaceError, detector: DetectorId) -> Verdict:
-    """The answer for a picture that has none."""
-    return Verdict(path, None, "error", None, (), Problem(error.code, str(error)), detector)
 
 
 def table(verdicts: Iterable[Verdict]) -> pa.RecordBatch:

@@ -20,8 +20,8 @@ from ..cascade import Cascade
 from ..detector import Detector, Picture
 from ..errors import RealfaceError
 from ..images import Limits
-from ..results import DetectorId, Verdict
-from .rows import SCHEMA, failed, table
+from ..results import DetectorId, Verdict, failed
+from .rows import SCHEMA, table
 from .source import Entry, read
 
 READERS = 8  # pictures read at a time: what is far away takes longer to come than to be judged
@@ -91,7 +91,7 @@ def judged(judge: Judge, entry: Entry, reading: "Future[bytes]") -> Verdict:
         [verdict] = judge.check_many([reading.result()])
         return replace(verdict, path=entry.path)
     except RealfaceError as error:  # not to be read, or more than the detector's graph can take
-        return failed(entry.path, error, judge.id)
+        return failed(entry.path, None, error, judge.id)
 
 
 def main() -> None:

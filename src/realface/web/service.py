@@ -27,7 +27,7 @@ from ..detector import Detector
 from ..errors import DetectorError
 from ..images import Limits
 from ..report import Report
-from ..results import Problem, Verdict
+from ..results import Verdict, failed
 from ..trail import Entry, Trail
 from . import service_keys
 from .service_body import Body, Room, Upload, drain
@@ -176,8 +176,7 @@ class Service:
             if not many:
                 raise
             _log.error("request %s: %s", number, error)
-            sha256, problem = hashlib.sha256(upload.data).hexdigest(), Problem(error.code, str(error))
-            verdict = Verdict(upload.name, sha256, "error", None, (), problem, self.detector.id)
+            verdict = failed(upload.name, hashlib.sha256(upload.data).hexdigest(), error, self.detector.id)
             if report:
                 report.add(verdict, upload.data)
             return verdict
