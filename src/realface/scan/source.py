@@ -167,7 +167,7 @@ def _listed(source: str) -> Iterator[Entry]:
         return
     for path in expand([source], (*SUFFIXES, _SHARD)):
         if path.lower().endswith(_SHARD) and os.path.isfile(path):
-            yield from _shard(path, path)
+            yield from _shard(path)
         else:
             yield Entry(path, path)
 
@@ -185,17 +185,17 @@ def _remote(url: str) -> Iterator[Entry]:
             infos = _walk(system, path) if folder else iter([{"name": path, "size": None}])
         found = False
         for info in infos:
-            name, size = info["name"], info.get("size")
+            name = info["name"]
             whole = name if _URL.match(name) else system.unstrip_protocol(name)
             if broken := info.get("broken"):
-                found = True
                 yield Entry(whole, whole, broken=broken)
             elif (bare if name == path else name).lower().endswith(_SHARD):
-                found = True
-                yield from _shard(whole, whole)
-            elif info.get("type") != "directory" and (name == path or name.lower().endswith(SUFFIXES)):
-                found = True
-                yield Entry(whole, whole, size=size)
+                yield from _shard(whole)
+            elif name == path or name.lower().endswith(SUFFIXES):
+                yield Entry(whole, whole, size=info.get("size"))
+            else:
+                continue
+            found = True
         if not found:
             yield Entry(url, url, broken="no picture was found there")
     except RealfaceError:
@@ -364,7 +364,7 @@ def _reason(system: Any, path: str) -> Exception | None:
     return None
 
 
-def _shard(path: str, file: str) -> Iterator[Entry]:
+def _shard(file: str) -> Iterator[Entry]:
     """The pictures in a tar file, by its headers; links, devices and other files in it are passed over."""
     try:
         with _open_shard(file) as raw, tarfile.open(fileobj=(headers := _Headers(raw, file)), mode="r:") as tar:  # pyrefly: ignore[no-matching-overload]
@@ -375,7 +375,7 @@ def _shard(path: str, file: str) -> Iterator[Entry]:
                 tar.members.clear()  # it would keep them all
                 if member.isreg() and member.name.lower().endswith(SUFFIXES):
                     broken = "a file with holes is not read in a shard; unpack it" if member.issparse() else ""
-                    yield Entry(f"{path}::{member.name}", file, member.offset_data, member.size, broken)
+                    yield Entry(f"{file}::{member.name}", file, member.offset_data, member.size, broken)
             raw.seek(tar.offset)  # tarfile takes a damaged header for the end, and one block of zeros, of the two
             after = raw.read(1024)
         if after.strip(b"\0") or len(after) % 512:
@@ -383,12 +383,12 @@ def _shard(path: str, file: str) -> Iterator[Entry]:
         if not tar.offset:
             raise tarfile.ReadError("nothing is in it")
     except Unreadable as error:
-        yield Entry(path, file, broken=str(error))
+        yield Entry(file, file, broken=str(error))
     except RealfaceError:
         raise
     except FileNotFoundError:
-        yield Entry(path, file, broken="there is no such file; check the path")
+        yield Entry(file, file, broken="there is no such file; check the path")
     except PermissionError:
-        yield Entry(path, file, broken="there is no permission to read this file")
+        yield Entry(file, file, broken="there is no permission to read this file")
     except Exception as error:  # whatever a damaged archive makes of the reader
-        yield Entry(path, file, broken=f"the shard is cut off or damaged: {error}; copy or download it again")
+        yield Entry(file, file, broken=f"the shard is cut off or damaged: {error}; copy or download it again")
