@@ -59,6 +59,7 @@ class Parts:
     def __init__(self, out: Path, record: dict[str, Any], *, resume: bool, rows: int) -> None:
         self.out = out.absolute()  # or Arrow takes a colon in it for that of a URL
         self.folder = folder_of(self.out)
+        self._half = self.folder / "half"  # of whatever is being written; it gets its name when it is whole
         self._record, self._most = json.dumps(record), rows
         self.finished = False
         self._waiting: list[pa.Table] = []
@@ -101,9 +102,8 @@ class Parts:
             return
         if self.finished or not self._parts():
             shutil.rmtree(self.folder, ignore_errors=True)  # before the lock is given back: it may be the next scan's
-        for half in ("half", "joined"):  # or a full disk would stay full of it
-            with suppress(OSError):
-                (self.folder / half).unlink()
+        with suppress(OSError):
+            self._half.unlink()  # or a full disk would stay full of it
         self._lock.release()
 
     @contextmanager
@@ -142,8 +142,7 @@ class Parts:
             self.finished = not _missing(self.out)
 
     def _join(self) -> None:
-        half = self.folder / "joined"
-        with parquet.ParquetWriter(half, SCHEMA.with_metadata({KEY: self._record}), compression="zstd") as writer:
+        with parquet.ParquetWriter(self._half, SCHEMA.with_metadata({KEY: self._record}), compression="zstd") as writer:
             held, count = [], 0
             for part in self._parts():
                 held.append(parquet.read_table(part))
@@ -154,7 +153,7 @@ class Parts:
                     held, count = [rows[_GROUP:]], count - _GROUP
             if count:
                 writer.write_table(pa.concat_tables(held))
-        _settle(half, self.out)
+        _settle(self._half, self.out)
 
     def _write(self) -> None:
         self._last = time.monotonic()
@@ -180,9 +179,8 @@ class Parts:
             self._put(pa.concat_tables([old, rows]).take(order), part)
 
     def _put(self, rows: pa.Table, part: Path) -> None:
-        half = self.folder / "half"
-        parquet.write_table(rows, half, compression="zstd")
-        _settle(half, part)
+        parquet.write_table(rows, self._half, compression="zstd")
+        _settle(self._half, part)
 
     def _parts(self) -> list[Path]:
         return sorted(self.folder.glob("*.parquet"))
@@ -221,9 +219,8 @@ class Parts:
             if wrong:
                 raise ScanError(f"{self.out} is of another scan, name another --out: {'; '.join(wrong)}")
         if self._lock.is_locked and not file.exists():
-            half = self.folder / "half"
-            half.write_text(self._record)
-            _settle(half, file)
+            self._half.write_text(self._record)
+            _settle(self._half, file)
 
 
 def _told(key: str, value: Any) -> str:
