@@ -7,17 +7,16 @@ decoder takes one process with it, not the scan. Each runs its networks on one t
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, astuple, dataclass, replace
 from queue import SimpleQueue
 from threading import Thread
-from typing import BinaryIO, Protocol
+from typing import BinaryIO
 
 import pyarrow as pa
 
 from ..cascade import Cascade
-from ..detector import Detector, Picture
+from ..detector import Detector
 from ..errors import RealfaceError
 from ..images import Limits
 from ..results import DetectorId, Verdict, failed
@@ -26,15 +25,8 @@ from .source import Entry, read
 
 READERS = 8  # pictures read at a time: what is far away takes longer to come than to be judged
 
+Judge = Detector | Cascade
 _Reading = tuple[Entry, "Future[bytes]"]
-
-
-class Judge(Protocol):
-    """What a scan needs of a detector."""
-
-    id: DetectorId
-
-    def check_many(self, pictures: Iterable[Picture]) -> Iterator[Verdict]: ...
 
 
 def load(detector: str, limits: Limits) -> Judge:
