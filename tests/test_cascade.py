@@ -13,11 +13,10 @@ FIRST = Detector(brightness_detector(name="small"))
 SECOND = Detector(brightness_detector(name="large", thresholds=Thresholds(0.5, 0.5)))
 
 
-@pytest.mark.parametrize("batch_size", [1, 2, 5])
-def test_what_the_first_is_unsure_of_is_judged_by_the_second_in_order(batch_size: int) -> None:
+def test_what_the_first_is_unsure_of_is_judged_by_the_second_in_order() -> None:
     levels = [0, 128, 255, 126, 0, 129]
     pictures = [encoded(grey(level)) for level in levels]
-    verdicts = list(Cascade(FIRST, SECOND).check_many(pictures, batch_size=batch_size))
+    verdicts = list(Cascade(FIRST, SECOND).check_many(pictures))
     assert [v.detector.name for v in verdicts] == ["small", "large", "small", "large", "small", "large"]
     assert [v.verdict for v in verdicts] == ["real", "fake", "fake", "real", "real", "fake"]
     alone = list(SECOND.check_many(pictures[1:2]))
@@ -33,22 +32,6 @@ def test_a_face_with_a_reason_is_not_sent_on(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(Detector, "unfamiliar", lambda _, novelty: [True] * len(novelty))
     (verdict,) = Cascade(FIRST, SECOND).check_many([encoded(grey(128))])
     assert (verdict.faces[0].reason, verdict.detector.name) == ("unfamiliar", "small")
-
-
-def test_pictures_are_taken_a_batch_at_a_time() -> None:
-    taken = []
-
-    def pictures():
-        for level in (0, 128, 255):
-            taken.append(level)
-            yield encoded(grey(level))
-
-    verdicts = Cascade(FIRST, SECOND).check_many(pictures(), batch_size=2)
-    assert not taken
-    next(verdicts)
-    assert taken == [0, 128]
-    with pytest.raises(ValueError, match="1 or more"):
-        next(Cascade(FIRST, SECOND).check_many([], batch_size=0))
 
 
 def test_its_hash_is_of_both_files() -> None:

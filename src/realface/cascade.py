@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Iterable, Iterator
-from itertools import islice
 
 from .detector import Detector, Picture
 from .images import Limits
@@ -31,18 +30,13 @@ class Cascade:
         first, second = (Detector.load(name, threads=threads, limits=limits) for name in ("fast", "best"))
         return cls(first, second)
 
-    def check_many(self, pictures: Iterable[Picture], *, batch_size: int = 1) -> Iterator[Verdict]:
-        """Judge pictures in order, `batch_size` at a time, as `Detector.check_many` does."""
-        if batch_size < 1:
-            raise ValueError("batch_size must be 1 or more")
-        rest = iter(pictures)
-        while batch := list(islice(rest, batch_size)):
-            verdicts = list(self._first.check_many(batch, batch_size=batch_size))
-            unsure = [row for row, verdict in enumerate(verdicts) if _is_unsure(verdict)]
-            again = self._second.check_many((batch[row] for row in unsure), batch_size=batch_size)
-            for row, verdict in zip(unsure, again, strict=True):
-                verdicts[row] = verdict
-            yield from verdicts
+    def check_many(self, pictures: Iterable[Picture]) -> Iterator[Verdict]:
+        """Judge pictures in order, one at a time, as `Detector.check_many` does."""
+        for picture in pictures:
+            [verdict] = self._first.check_many([picture])
+            if _is_unsure(verdict):
+                [verdict] = self._second.check_many([picture])
+            yield verdict
 
 
 def _is_unsure(verdict: Verdict) -> bool:
