@@ -18,9 +18,11 @@ import numpy as np
 from fastapi import Depends, FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.responses import JSONResponse
 
 from .. import __version__, finder
 from ..detector import Detector
@@ -32,7 +34,7 @@ from ..trail import Entry, Trail
 from . import service_keys
 from .service_body import Body, Room, Upload, drain
 from .service_metrics import Metrics
-from .service_openapi import ABOUT, CHECKED, HEALTH, METRICS, READY, TEXT, body, with_examples
+from .service_openapi import ABOUT, CHECKED, HEALTH, METRICS, READY, body, with_examples
 from .service_queue import Queue, Recorder, Wish
 from .service_refusals import STATUS, Refused
 
@@ -277,7 +279,7 @@ def make_app(
     @app.get("/healthz", responses=HEALTH, response_class=Response, tags=["operate"])
     async def healthz() -> Response:
         """Whether the process lives."""
-        return _json({"status": "ok"})
+        return JSONResponse({"status": "ok"})
 
     @app.head("/readyz", include_in_schema=False)
     @app.get("/readyz", responses=READY, response_class=Response, tags=["operate"])
@@ -287,12 +289,12 @@ def make_app(
             return Refused("busy", "too many requests are waiting").response()
         if service.recorder.failing:
             return Refused("trail", "answers cannot be recorded").response()
-        return _json({"status": "ok"})
+        return JSONResponse({"status": "ok"})
 
     @app.get("/metrics", responses=METRICS, response_class=Response, tags=["operate"])
     async def metrics() -> Response:
         """Counters in Prometheus' text format."""
-        return Response(service.metrics.text(), media_type=TEXT)
+        return Response(service.metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
     app.openapi = partial(with_examples, app.openapi)  # pyrefly: ignore[method-assign]
     return app
@@ -300,10 +302,6 @@ def make_app(
 
 async def _no_key() -> None:
     """In place of a key where none is asked for."""
-
-
-def _json(content: dict[str, str]) -> Response:
-    return Response(json.dumps(content), media_type="application/json")
 
 
 async def _no_such(request: Request, error: Exception) -> Response:

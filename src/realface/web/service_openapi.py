@@ -4,12 +4,10 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from prometheus_client import CONTENT_TYPE_LATEST
-
-from ..results import Crop, DetectorId, Face, Probability, Problem, Verdict
+from ..errors import NotAnImage
+from ..results import Crop, DetectorId, Face, Probability, Verdict, failed
 from .service_refusals import STATUS
 
-TEXT = CONTENT_TYPE_LATEST
 ABOUT = (
     "Tell photographs of real faces from faces a machine made. A verdict is a hint for a person who decides, not "
     "proof. Pictures are judged in memory and not kept."
@@ -24,9 +22,7 @@ _VERDICT = Verdict(
     None,
     _ID,
 )
-_NO_PICTURE = Verdict(
-    "notes.txt", 64 * "2", "error", None, (), Problem("not_an_image", "this is not a picture realface can read"), _ID
-)
+_NO_PICTURE = failed("notes.txt", 64 * "2", NotAnImage("this is not a picture realface can read"), _ID)
 _REFUSAL = {
     "type": "object",
     "required": ["error"],
@@ -69,11 +65,10 @@ def body(pictures: int) -> dict[str, Any]:
 
 def _refused(status: int) -> dict[str, Any]:
     """A refusal. Of one picture that cannot be read it is the verdict, which has the same entry `error`."""
-    code = next(code for code, of in STATUS.items() if of == status)
-    example = {"error": {"code": code, "message": "what is wrong, and what to do"}}
-    codes = ", ".join(code for code, of in STATUS.items() if of == status)
+    codes = [code for code, of in STATUS.items() if of == status]
+    example = {"error": {"code": codes[0], "message": "what is wrong, and what to do"}}
     return {
-        "description": f"{_MEANINGS[status]} (`error.code`: {codes})",
+        "description": f"{_MEANINGS[status]} (`error.code`: {', '.join(codes)})",
         "content": {"application/json": {"schema": _REFUSAL, "example": example}},
     }
 
