@@ -1,5 +1,6 @@
 """The service as tests meet it: over real sockets, on this computer only."""
 
+import re
 import socket
 import threading
 from collections.abc import Iterator
@@ -39,6 +40,17 @@ class Client(requests.Session):
 
     def connected(self) -> socket.socket:
         return socket.create_connection(("127.0.0.1", self.port), PATIENCE)
+
+
+def refusal(response: requests.Response) -> tuple[int, str]:
+    """Status and code of a refusal, or of a picture that cannot be read: of one form, numbered, never a stack trace."""
+    assert re.fullmatch("[0-9a-f]{32}", response.headers["x-request-id"])
+    assert response.headers["content-type"] == "application/json"
+    said = response.json()["error"]
+    assert list(said) == ["code", "message"]
+    assert said["message"]
+    assert "Traceback" not in response.text
+    return response.status_code, said["code"]
 
 
 def last_words(connection: socket.socket) -> bytes:

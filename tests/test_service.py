@@ -10,9 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import requests
 from conftest import brightness_detector, encoded, grey
-from service_helpers import Client, served
+from service_helpers import Client, refusal, served
 
 from realface import Detector, DetectorError, cli
 from realface.errors import ConfigError, TrailError
@@ -43,17 +42,6 @@ def client(judge: Detector, url: str) -> Iterator[Client]:
 def records(url: str, request: str) -> list[dict[str, object]]:
     with Trail(url).records() as (_, rows):
         return [row for row in map(dict, rows) if row["request"] == request]
-
-
-def refusal(response: requests.Response) -> tuple[int, str]:
-    """Status and code of a refusal, which has one form and a number, and is never a stack trace."""
-    assert re.fullmatch("[0-9a-f]{32}", response.headers["x-request-id"])
-    assert response.headers["content-type"] == "application/json"
-    said = response.json()["error"]
-    assert list(said) == ["code", "message"]
-    assert said["message"]
-    assert "Traceback" not in response.text
-    return response.status_code, said["code"]
 
 
 def test_bytes_get_the_object_that_the_command_line_prints(client: Client, judge: Detector) -> None:
@@ -115,12 +103,7 @@ def test_a_name_is_repeated_and_never_opened(client: Client, name: str) -> None:
 )
 def test_what_is_no_picture_is_refused(client: Client, data: bytes, kind: str, expected: tuple[int, str]) -> None:
     response = client.post("/v1/check", data=data, headers={"Content-Type": kind} if kind else {})
-    assert refusal_of_any(response) == expected
-
-
-def refusal_of_any(response: requests.Response) -> tuple[int, str]:
-    """As `refusal`; of a single picture that cannot be read it is the verdict that holds the error."""
-    return response.status_code, response.json()["error"]["code"]
+    assert refusal(response) == expected
 
 
 def test_forms_of_something_else_are_refused(client: Client) -> None:

@@ -13,7 +13,7 @@ import pytest
 import requests
 from conftest import brightness_detector, encoded, grey
 from PIL import Image
-from service_helpers import PATIENCE, Client, last_words, served
+from service_helpers import PATIENCE, Client, last_words, refusal, served
 from test_detector_faces import pair
 
 from realface import Detector, DetectorError
@@ -102,10 +102,6 @@ def answer(connection: socket.socket) -> bytes:
         assert more, said
         said += more
     return said
-
-
-def refusal(response: requests.Response) -> tuple[int, str]:
-    return response.status_code, response.json()["error"]["code"]
 
 
 @pytest.fixture(scope="module")
