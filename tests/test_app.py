@@ -71,11 +71,6 @@ def test_a_picture_gets_its_verdict_and_both_probabilities(
     assert 'src="data:image/jpeg;base64,' in card
 
 
-def test_no_probability_reads_as_certainty(app: AppTest) -> None:
-    shown = "".join(text(card) for card in cards(predict(app, ("a.png", REAL), ("b.png", FAKE))))
-    assert not re.search(r"\b(100|0)(\.0)? %", shown)
-
-
 def test_a_broken_file_gets_a_sentence_and_does_not_stop_the_others(app: AppTest) -> None:
     shown = cards(
         predict(app, ("fake.png", FAKE), ("notes.jpg", b"some notes"), ("empty.png", b""), ("real.png", REAL))
