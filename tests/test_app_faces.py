@@ -11,13 +11,14 @@ from realface import Detector, words
 from realface.card import Preprocessing
 from realface.results import REASONS
 from realface.web import launch
-from realface.web.examples import PORTRAIT
 
 pytest.importorskip("streamlit")
 from streamlit.testing.v1 import AppTest
 from test_app import cards, page, predict, text
+from test_detector_faces import PORTRAIT, pair
 
 HEATMAP, STABILITY, REPORT = "Show where the evidence lies", "Check stability", "Prepare a case report"
+FACE, PAIR = encoded(Image.fromarray(PORTRAIT)), encoded(Image.fromarray(pair()))
 
 
 @pytest.fixture(scope="session")
@@ -47,18 +48,6 @@ def judged(monkeypatch: pytest.MonkeyPatch) -> list[tuple[bool, bool]]:
     return asked
 
 
-def portrait() -> Image.Image:
-    return Image.open(PORTRAIT).crop((90, 0, 390, 300))
-
-
-def pair() -> bytes:
-    """Two heads side by side: the first and larger dark, the other bright."""
-    picture = Image.new("RGB", (520, 300), (128, 128, 128))
-    picture.paste(portrait().point(lambda v: v // 2), (0, 0))
-    picture.paste(portrait().resize((200, 200)).point(lambda v: 127 + v // 2), (310, 50))
-    return encoded(picture)
-
-
 def switch(app: AppTest, label: str) -> AppTest:
     toggle = next(toggle for toggle in app.toggle if toggle.label == label)
     toggle.set_value(not toggle.value).run()
@@ -73,7 +62,7 @@ def press(app: AppTest, label: str) -> AppTest:
 
 
 def test_every_face_has_a_card_of_its_own(app: AppTest) -> None:
-    (card,) = cards(predict(app, ("pair.png", pair())))
+    (card,) = cards(predict(app, ("pair.png", PAIR)))
     assert text(card).startswith("pair.png FAKE made by a machine 1 2 2 faces.")
     one, two = text(card).split("Face 1 ")[1].split("Face 2 ")
     assert one.startswith("REAL")
@@ -90,7 +79,7 @@ def test_a_picture_without_a_face_gets_no_bar(app: AppTest) -> None:
 def test_the_heatmap_is_laid_over_each_crop_without_judging_again(
     app: AppTest, judged: list[tuple[bool, bool]]
 ) -> None:
-    (before,) = cards(predict(app, ("pair.png", pair())))
+    (before,) = cards(predict(app, ("pair.png", PAIR)))
     assert "image/png" not in before
     assert "Red speaks for fake" not in page(app)
     (card,) = cards(switch(app, HEATMAP))
@@ -107,7 +96,7 @@ def test_a_detector_without_heatmaps_offers_none(detector_file: Path, monkeypatc
 
 
 def test_stability_is_checked_on_request_and_once(app: AppTest, judged: list[tuple[bool, bool]]) -> None:
-    predict(app, ("face.png", encoded(portrait())), ("notes.jpg", b"notes"), ("wall.png", encoded(grey(0))))
+    predict(app, ("face.png", FACE), ("notes.jpg", b"notes"), ("wall.png", encoded(grey(0))))
     assert not any("<caption>" in card for card in cards(app))
     face, notes, wall = cards(switch(app, STABILITY))
     assert "<caption>Stability: the verdict holds</caption>" in face
@@ -120,7 +109,7 @@ def test_several_files_have_a_table_to_download(app: AppTest) -> None:
     predict(app, ("one.png", encoded(grey(0))))
     assert "<table>" not in page(app)
     assert app.get("download_button") == []
-    files = ("=1+1.png", pair()), ("notes.jpg", b"notes")
+    files = ("=1+1.png", PAIR), ("notes.jpg", b"notes")
     predict(app, *files)
     assert '<th scope="row">=1+1.png</th><td>FAKE</td><td>2</td>' in page(app)
     assert [button.proto.label for button in app.get("download_button")] == ["Download the table as CSV"]
@@ -139,7 +128,7 @@ def test_an_example_is_judged_when_it_is_pressed_and_goes_when_a_file_is_chosen(
 
 
 def test_a_case_report_is_made_on_request(app: AppTest, judged: list[tuple[bool, bool]]) -> None:
-    predict(app, ("pair.png", pair()), ("<b>.jpg", b"notes"))
+    predict(app, ("pair.png", PAIR), ("<b>.jpg", b"notes"))
     assert "report" not in app.session_state
     press(app, REPORT)
     assert "The case report is ready." in page(app)
