@@ -85,12 +85,11 @@ class Service:
         self.room, self.recorder, self.clients = Room(settings.room), Recorder(trail), Counter[str]()
         self.metrics = Metrics(self.queue, self.room)
 
-    async def answer(self, request: Request, key: str | None, wish: Wish, report: bool) -> Response:
+    async def answer(self, request: Request, key: str | None, wish: Wish) -> Response:
         """A response to one check, whatever comes; counted, and with the number it has in the trail."""
         start, number = time.perf_counter(), uuid.uuid4().hex
-        sent = Body(request, self.settings.limits.max_bytes, self.settings.pictures)
         try:
-            response = await self._answer(request, sent, key, wish, report, number)
+            response = await self._answer(request, key, wish, number)
         except Refused as refused:
             await drain(request)
             response = refused.response()
@@ -116,14 +115,13 @@ class Service:
         self.metrics.request(response.status_code, time.perf_counter() - start)
         return response
 
-    async def _answer(
-        self, request: Request, sent: Body, key: str | None, wish: Wish, report: bool, number: str
-    ) -> Response:
+    async def _answer(self, request: Request, key: str | None, wish: Wish, number: str) -> Response:
         who = self._who(request, key)
         if wish.heatmap and not self.detector.explains:
             raise Refused("request", f"the detector {self.detector.id.name} gives no heatmaps; leave heatmap away")
         if self.queue.full:
             raise Refused("busy", "too many requests are waiting; try again in a moment")
+        sent = Body(request, self.settings.limits.max_bytes, self.settings.pictures)
         late = Refused("too_slow", f"the request did not come within {self.settings.timeout:g} seconds")
         with self._client(who), self.room.lease() as take:
             try:
@@ -131,9 +129,9 @@ class Service:
                     uploads = await sent.read(take)
                     late = Refused("busy", f"no answer within {self.settings.timeout:g} seconds; try again later")
                     with self.queue.place():
-                        paper = Report(self.detector) if report else None
+                        report = Report(self.detector) if wish.report else None
                         return await _unless_gone(
-                            request, self._judged(uploads, sent.many, wish, paper, who=who, number=number)
+                            request, self._judged(uploads, sent.many, wish, report, who=who, number=number)
                         )
             except TimeoutError:
                 raise late from None
@@ -272,8 +270,8 @@ def make_app(
         One picture gets one object, a form a list, in order; in a form, one bad picture does not stop the rest.
         """
         report = asked.report is not None
-        wish = Wish(asked.heatmap or (report and detector.explains), asked.stability or report)
-        return await service.answer(request, key.credentials if key else None, wish, report)
+        wish = Wish(asked.heatmap or (report and detector.explains), asked.stability or report, report)
+        return await service.answer(request, key.credentials if key else None, wish)
 
     @app.head("/healthz", include_in_schema=False)
     @app.get("/healthz", responses=HEALTH, response_class=Response, tags=["operate"])

@@ -25,10 +25,11 @@ _log = logging.getLogger("uvicorn.error")
 
 @dataclass(frozen=True)
 class Wish:
-    """What a caller wants besides the verdict, see `Detector.check`."""
+    """What a caller wants besides the verdict, see `Detector.check`; in a report, or not."""
 
-    heatmap: bool = False
-    stability: bool = False
+    heatmap: bool
+    stability: bool
+    report: bool
 
 
 @dataclass(eq=False)
@@ -40,7 +41,7 @@ class _Job:
 
     def goes_with(self, other: "_Job") -> bool:
         """Whether both may be judged in one go. Not into reports: what is tried again would be added twice."""
-        return self.wish == other.wish and not (self.report or other.report)
+        return self.wish == other.wish and not self.wish.report
 
 
 class Queue:
@@ -77,7 +78,7 @@ class Queue:
         finally:
             self.places -= 1
 
-    async def check(self, upload: Upload, wish: Wish, report: Report | None = None) -> Verdict:
+    async def check(self, upload: Upload, wish: Wish, report: Report | None) -> Verdict:
         """The verdict on a picture, under the client's name for it; it is added to the report too."""
         job = _Job(upload, wish, report)
         self._waiting.append(job)
