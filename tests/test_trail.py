@@ -9,12 +9,13 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import Connection, NullPool, create_engine, text
 from sqlalchemy.exc import DBAPIError
 
 from realface.errors import TrailError
@@ -62,11 +63,9 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/trail.db"
     url = f"postgresql://realface@/postgres?host={request.getfixturevalue('postgres')}"
-    engine = create_engine(url.replace("postgresql:", "postgresql+psycopg:"))
-    with engine.begin() as connection:
+    with connected(url) as connection:
         connection.execute(text("DROP TABLE IF EXISTS realface_trail, realface_trail_head"))
         connection.execute(text("DROP FUNCTION IF EXISTS realface_trail_guard"))
-    engine.dispose()
     return url
 
 
@@ -104,18 +103,24 @@ def rows(trail: Trail) -> list[dict[str, object]]:
         return [dict(record) for record in records]
 
 
+@contextmanager
+def connected(url: str) -> Iterator[Connection]:
+    """A transaction in a database, past the trail."""
+    engine = create_engine(url.replace("postgresql:", "postgresql+psycopg:"), poolclass=NullPool)  # none is left open
+    with engine.begin() as connection:
+        yield connection
+
+
 def unguarded(url: str, *statements: str) -> None:
     """Change a database as somebody can who owns it: without its triggers."""
-    engine = create_engine(url.replace("postgresql:", "postgresql+psycopg:"))
-    with engine.begin() as connection:
-        if engine.dialect.name == "sqlite":
+    with connected(url) as connection:
+        if connection.dialect.name == "sqlite":
             names = connection.execute(text("SELECT name FROM sqlite_master WHERE type = 'trigger'")).scalars().all()
             before = [f"DROP TRIGGER {name}" for name in names]
         else:
             before = ["SET session_replication_role = replica"]
         for statement in [*before, *statements]:
             connection.execute(text(statement))
-    engine.dispose()
 
 
 class TestAppend:
@@ -233,11 +238,9 @@ class TestAppendOnly:
         own.append("INSERT OR REPLACE INTO realface_trail_head VALUES (1, 0, '', 0)")
         if not url.startswith("sqlite"):
             own = ["TRUNCATE realface_trail", "TRUNCATE realface_trail_head"]
-        engine = create_engine(url.replace("postgresql:", "postgresql+psycopg:"))
         for each in [statement, *own]:
-            with pytest.raises(DBAPIError, match="append-only"), engine.begin() as connection:
+            with pytest.raises(DBAPIError, match="append-only"), connected(url) as connection:
                 connection.execute(text(each))
-        engine.dispose()
         assert trail.verify().n == len(rows(trail)) == 6
         assert trail.verify().problems == []
 
@@ -251,11 +254,9 @@ class TestAppendOnly:
         service = url.replace("realface@", "service@")
         opened(service).append([entry(7)])
         assert opened(service, "change").verify().records == 7
-        engine = create_engine(service.replace("postgresql:", "postgresql+psycopg:"))
         for statement in ("DELETE FROM realface_trail", "ALTER TABLE realface_trail DISABLE TRIGGER ALL"):
-            with pytest.raises(DBAPIError, match=r"permission denied|must be owner"), engine.begin() as connection:
+            with pytest.raises(DBAPIError, match=r"permission denied|must be owner"), connected(service) as connection:
                 connection.execute(text(statement))
-        engine.dispose()
         trail.append([entry(8)])
         assert trail.verify().problems == []
 
@@ -380,10 +381,8 @@ class TestPrune:
         unguarded(url, f"INSERT INTO realface_trail ({columns}) VALUES {', '.join(values)}")
         assert trail.verify().problems == []  # signed for, and only not deleted yet
         assert trail.prune(datetime(2026, 1, 6, tzinfo=UTC), "x") == 0
-        engine = create_engine(url.replace("postgresql:", "postgresql+psycopg:"))
-        with engine.connect() as connection:
+        with connected(url) as connection:
             assert connection.execute(text("SELECT min(n) FROM realface_trail")).scalar() == 6
-        engine.dispose()
 
     @pytest.mark.parametrize("url", ["sqlite"], indirect=True)
     def test_its_log_holds_nothing_of_them(self, trail: Trail, url: str, opened: Callable, tmp_path: Path) -> None:
