@@ -17,7 +17,7 @@ from pyarrow import parquet
 from rich.progress import Progress
 from test_scan_source import shard
 
-from realface import Detector, cli
+from realface import Detector
 from realface.errors import ScanError
 from realface.images import Limits
 from realface.results import DetectorId
@@ -280,33 +280,25 @@ def test_typing_errors_alone_make_no_result(sources: list[str], detector_file: P
     assert summary(out).answers["not_found"] == 1
 
 
-def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
-    monkeypatch.setattr(sys, "argv", ["realface", *map(str, arguments)])
-    with pytest.raises(SystemExit) as ended:
-        cli.main()
-    return int(ended.value.code or 0)
-
-
-def test_the_command_line(begun: Path, sources: list[str], detector_file: Path, monkeypatch, capsys) -> None:
-    assert run(monkeypatch, "scan", "summary", begun) == 0
-    assert "24 pictures so far; the scan is not finished" in capsys.readouterr().out
+def test_the_command_line(begun: Path, sources: list[str], detector_file: Path, run, monkeypatch) -> None:
+    status, out, _ = run("scan", "summary", begun)
+    assert (status, out.splitlines()[0]) == (0, "24 pictures so far; the scan is not finished")
     scan_it = ("scan", "--out", begun, *sources, "--detector", detector_file, "--workers", "1")
-    assert run(monkeypatch, *scan_it) == 2
-    assert run(monkeypatch, *scan_it, "--resume", "--address", "auto") == 2
-    assert "--address is that of a Ray cluster; add --engine ray" in capsys.readouterr().err
+    assert run(*scan_it)[0] == 2
+    status, _, err = run(*scan_it, "--resume", "--address", "auto")
+    assert (status, "--address is that of a Ray cluster; add --engine ray" in err) == (2, True)
     with monkeypatch.context() as patch:
         patch.setattr(local.Pool, "run", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
-        assert run(patch, *scan_it, "--resume") == 130
-    assert f"go on with: realface scan --resume --out {begun}" in capsys.readouterr().err
-    assert run(monkeypatch, *scan_it, "--resume") == 1
-    out = capsys.readouterr().out
-    assert "57 pictures\n" in out
+        status, _, err = run(*scan_it, "--resume")
+    assert (status, f"go on with: realface scan --resume --out {begun}" in err) == (130, True)
+    status, out, _ = run(*scan_it, "--resume")
+    assert (status, "57 pictures\n" in out) == (1, True)
     assert [line.split() for line in out.splitlines() if line.endswith(("/bright", "s.tar::in", "/dark"))] == [
         ["25", "0", "25", f"{sources[0]}/bright"],
         ["1", "0", "2", f"{sources[1]}::in"],
     ]
-    assert run(monkeypatch, *scan_it, "--resume") == 1
-    assert "was finished before, and nothing was looked at again" in capsys.readouterr().out
+    status, out, _ = run(*scan_it, "--resume")
+    assert (status, "was finished before, and nothing was looked at again" in out) == (1, True)
     found = summary(begun)
     assert found.answers == {"fake": 26, "real": 26, "not_an_image": 2, "empty": 1, "inconclusive": 1, "not_found": 1}
     assert (found.answered, found.finished) == (False, True)
@@ -323,14 +315,15 @@ def test_a_summary_names_the_folders_of_odd_names(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
-def test_help_and_wrong_usage(tmp_path: Path, monkeypatch, capsys) -> None:
-    assert run(monkeypatch, "scan", "--help") == 0
-    out = capsys.readouterr().out
+def test_help_and_wrong_usage(tmp_path: Path, run) -> None:
+    status, out, _ = run("scan", "--help")
+    assert status == 0
     assert re.search(r"realface scan +\[OPTIONS\] .*SOURCE", out)
     assert "realface scan summary FILE.parquet" in out
     (tmp_path / "no.parquet").write_bytes(b"PAR1")
-    for arguments in ((), ("summary",), ("summary", tmp_path / "none.parquet"), ("summary", tmp_path / "no.parquet")):
-        assert run(monkeypatch, "scan", *arguments) == 2
+    wrong = [(), ("summary",), ("summary", tmp_path / "none.parquet"), ("summary", tmp_path / "no.parquet")]
     for out in (tmp_path / "nowhere" / "a.parquet", tmp_path / "no.parquet"):
-        assert run(monkeypatch, "scan", tmp_path, "--resume", "--out", out) == 2
-    assert "Traceback" not in capsys.readouterr().err
+        wrong.append((tmp_path, "--resume", "--out", out))
+    for arguments in wrong:
+        status, _, err = run("scan", *arguments)
+        assert (status, "Traceback" in err) == (2, False)

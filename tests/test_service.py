@@ -13,7 +13,7 @@ import pytest
 from conftest import brightness_detector, encoded, grey
 from service_helpers import Client, refusal, served
 
-from realface import Detector, DetectorError, cli
+from realface import Detector, DetectorError
 from realface.errors import ConfigError, TrailError
 from realface.trail import Trail
 from realface.web import service_keys
@@ -282,19 +282,11 @@ def test_no_page_of_the_service_fetches_anything(client: Client) -> None:
     assert client.get("/openapi.json").json()["paths"].keys() == {"/v1/check", "/healthz", "/readyz", "/metrics"}
 
 
-def call(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
-    monkeypatch.setattr(sys, "argv", ["realface", "serve", *map(str, arguments)])
-    with pytest.raises(SystemExit) as ended:
-        cli.main()
-    return int(ended.value.code or 0)
-
-
-def test_the_command_makes_keys(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
+def test_the_command_makes_keys(run, tmp_path: Path) -> None:
     file = tmp_path / "keys"
-    assert call(monkeypatch, "--keys", file, "--add-key", "ann") == 0
-    assert service_keys.owner(service_keys.load(file), capsys.readouterr().out.strip()) == "ann"
+    status, out, _ = run("serve", "--keys", file, "--add-key", "ann")
+    assert status == 0
+    assert service_keys.owner(service_keys.load(file), out.strip()) == "ann"
     for wrong in (
         ("--keys", file, "--add-key", "ann"),
         ("--add-key", "bob"),
@@ -302,8 +294,8 @@ def test_the_command_makes_keys(
         ("--keys", tmp_path / ("x" * 300), "--add-key", "bob"),  # Path.exists() raises here, as in a closed folder
         ("--port", "1e9"),
     ):
-        assert call(monkeypatch, *wrong) == 2
-        assert "Traceback" not in capsys.readouterr().err
+        status, _, err = run("serve", *wrong)
+        assert (status, "Traceback" in err) == (2, False)
 
 
 @pytest.mark.parametrize("edited", ["# keys of the border office\n", f"ann:{'0' * 64}", ""])
@@ -315,20 +307,20 @@ def test_a_key_goes_into_a_file_that_somebody_edited(tmp_path: Path, edited: str
 
 
 def test_what_cannot_start_says_what_to_do(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], client: Client, detector_file: Path
+    run, monkeypatch: pytest.MonkeyPatch, client: Client, detector_file: Path
 ) -> None:
-    assert call(monkeypatch, "--port", client.port, "--detector", detector_file) == 2
-    silent, said = capsys.readouterr().err.splitlines()
-    assert silent == "realface: without --trail, no answer is recorded"
+    status, _, err = run("serve", "--port", client.port, "--detector", detector_file)
+    silent, said = err.splitlines()
+    assert (status, silent) == (2, "realface: without --trail, no answer is recorded")
     assert said.startswith(f"realface: cannot listen at 127.0.0.1, port {client.port}")
-    assert call(monkeypatch, "--host", "ü" * 80, "--detector", detector_file) == 2
-    assert "cannot listen at ü" in capsys.readouterr().err
+    status, _, err = run("serve", "--host", "ü" * 80, "--detector", detector_file)
+    assert (status, "cannot listen at ü" in err) == (2, True)
     monkeypatch.setitem(sys.modules, "fastapi", None)
-    assert call(monkeypatch) == 2
-    assert 'pip install "realface[serve]"' in capsys.readouterr().err
+    status, _, err = run("serve")
+    assert (status, 'pip install "realface[serve]"' in err) == (2, True)
 
 
-def test_the_command_bounds_faces(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_bounds_faces(run, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
 
     def load(*_: object, max_faces: int, **__: object) -> None:
@@ -336,7 +328,7 @@ def test_the_command_bounds_faces(monkeypatch: pytest.MonkeyPatch) -> None:
         raise DetectorError("none")
 
     monkeypatch.setattr(Detector, "load", load)
-    assert [call(monkeypatch, *more) for more in ((), ("--max-faces", 199), ("--max-faces", 200))] == [2, 2, 2]
+    assert [run("serve", *more)[0] for more in ((), ("--max-faces", 199), ("--max-faces", 200))] == [2, 2, 2]
     assert asked == [32, 199]
 
 
@@ -345,15 +337,14 @@ def test_the_command_bounds_faces(monkeypatch: pytest.MonkeyPatch) -> None:
     [("*", True), ("10.0.0.5, ::1,10.0.0.0/24", True)]
     + [(wrong, False) for wrong in ("nginx", "10.0.0.5/24", "10.0.0.5,", "*,10.0.0.5")],
 )
-def test_a_proxy_is_an_address(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], proxy: str, good: bool
-) -> None:
+def test_a_proxy_is_an_address(run, monkeypatch: pytest.MonkeyPatch, proxy: str, good: bool) -> None:
     def load(*_: object, **__: object) -> None:
         raise DetectorError("no further")
 
     monkeypatch.setattr(Detector, "load", load)
-    assert call(monkeypatch, "--proxy", proxy) == 2
-    assert ("no further" if good else f"--proxy {proxy}: give the proxy's address") in capsys.readouterr().err
+    status, _, err = run("serve", "--proxy", proxy)
+    assert status == 2
+    assert ("no further" if good else f"--proxy {proxy}: give the proxy's address") in err
 
 
 @pytest.mark.parametrize("told", [signal.SIGINT, signal.SIGTERM])
