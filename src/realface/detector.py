@@ -6,6 +6,7 @@ import stat
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -152,14 +153,10 @@ class Detector:
             raise TypeError("check_many takes several pictures, such as a list of paths; check takes one")
         if batch_size < 1:
             raise ValueError("batch_size must be 1 or more")
-        batch: list[Picture] = []
-        for picture in pictures:
-            batch.append(picture)
-            if len(batch) == batch_size:
-                yield from self._check_batch(batch, heatmap, stability)
-                batch = []
-        if batch:
+        rest = iter(pictures)
+        while batch := list(islice(rest, batch_size)):
             yield from self._check_batch(batch, heatmap, stability)
+            del batch  # or these pictures would be in memory while the next are made
 
     def logits(self, crops: Sequence[np.ndarray] | np.ndarray) -> np.ndarray:
         """Uncalibrated scores, positive for fake.
