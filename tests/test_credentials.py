@@ -100,7 +100,7 @@ def signed(
 
 
 def said(data: bytes) -> list[tuple[str, str, str]]:
-    return [(claim.kind, claim.says, claim.where) for claim in read(data).claims]
+    return [(claim.kind, claim.says, claim.where) for claim in read(data)]
 
 
 @pytest.mark.parametrize("kind", KINDS)

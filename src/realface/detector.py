@@ -264,7 +264,7 @@ class Detector:
             data = picture if isinstance(picture, bytes) else images.read_bytes(picture, self._limits)
             sha256 = hashlib.sha256(data).hexdigest()
             pixels = images.decode(data, self._limits)
-            return path, sha256, provenance.read(data).claims, self._find(pixels)
+            return path, sha256, provenance.read(data), self._find(pixels)
         except ImageError as error:
             return path, sha256, (), error
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from . import credentials, metadata
 from .metadata import Field
-from .results import Claim, Provenance
+from .results import Claim
 
 MAX_CLAIMS = 20
 MAX_SAYS = 2000  # characters of one claim
@@ -65,7 +65,7 @@ _SOURCES = {  # https://cv.iptc.org/newscodes/digitalsourcetype/
 _WORDS = {code.lower(): (code, words) for code, words in _SOURCES.items()}
 
 
-def read(data: bytes) -> Provenance:
+def read(data: bytes) -> tuple[Claim, ...]:
     """What the file says of its own origin, most telling first, each thing once.
 
     Args:
@@ -83,7 +83,7 @@ def read(data: bytes) -> Provenance:
     for claim in claims:
         unique.setdefault((claim.kind, claim.says), claim)
     told = [claim for claim in unique.values() if not any(_says_more(other, claim) for other in unique.values())]
-    return Provenance(tuple(told[:MAX_CLAIMS]))
+    return tuple(told[:MAX_CLAIMS])
 
 
 def _says_more(one: Claim, other: Claim) -> bool:

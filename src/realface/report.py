@@ -18,8 +18,8 @@ from .harmless import printable
 from .images import Limits
 from .paths import check_name, write_asked
 from .rates import FIGURES, TOO_FEW, Figures, Rates, cell, ends_of, interval, too_few
-from .results import REASONS, Face, Provenance, Verdict
-from .words import HEATMAP, NO_FACE, SEVERAL, SHAPES, STABILITY, UNJUDGED, WORDS, highest, kind, percents
+from .results import REASONS, Claim, Face, Verdict
+from .words import HEATMAP, NO_FACE, SEVERAL, SHAPES, STABILITY, UNJUDGED, WORDS, highest, kind, origin, percents
 
 SHOWN = 640
 """Longer side of a picture in the report, in pixels."""
@@ -83,7 +83,7 @@ class Report:
             several = f"<p>{len(verdict.faces)} faces were found. {SEVERAL}</p>"
             parts.append(several if len(verdict.faces) > 1 else "" if verdict.faces else f"<p>{NO_FACE}</p>")
             parts += [self._face(i, face, pixels, len(verdict.faces)) for i, face in enumerate(verdict.faces, 1)]
-            parts.append(_provenance(Provenance(verdict.provenance)))
+            parts.append(_provenance(verdict.provenance))
         self._cases.append(f'<section class="case" id="case-{number}">{"".join(parts)}</section>')
 
     def html(self) -> str:
@@ -295,13 +295,13 @@ def trials(face: Face) -> str:
     )
 
 
-def _provenance(provenance: Provenance) -> str:
-    claims = "".join(
+def _provenance(claims: Sequence[Claim]) -> str:
+    rows = "".join(
         f"<li><b>{text_of(claim.kind)}:</b> {text_of(claim.says)} "
         f'<span class="quiet">({text_of(claim.where)})</span></li>'
-        for claim in provenance.claims
+        for claim in claims
     )
-    told = f"<ul>{claims}</ul><p>Such notes can be forged or copied.</p>" if claims else f"<p>{provenance.summary}</p>"
+    told = f"<ul>{rows}</ul><p>Such notes can be forged or copied.</p>" if claims else f"<p>{origin(claims)}</p>"
     return f'<section class="origin"><h3>What the file says of its origin</h3>{told}</section>'
 
 

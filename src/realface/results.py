@@ -121,20 +121,6 @@ _KINDS = {"generator": "generator", "source-type": "source", "c2pa": "C2PA", "ca
 
 
 @dataclass(frozen=True)
-class Provenance:
-    """What a file says of its own origin, most telling first."""
-
-    claims: tuple[Claim, ...] = ()
-
-    @property
-    def summary(self) -> str:
-        """All claims in one sentence, with what they are worth."""
-        if not self.claims:
-            return "No note of origin was found in the file, which means nothing: most sites remove such notes."
-        return f"The file says: {'; '.join(map(str, self.claims))}; such notes can be forged or copied."
-
-
-@dataclass(frozen=True)
 class Verdict:
     """The answer for one picture.
 

@@ -1,7 +1,9 @@
 """What people are told of an answer, in the same words and signs by the command line, the app and the report."""
 
+from collections.abc import Sequence
+
 from .detector import CHANGES
-from .results import Verdict
+from .results import Claim, Verdict
 
 WORDS = {
     "fake": ("FAKE", "made by a machine"),
@@ -41,6 +43,13 @@ STABILITY = (
 def kind(verdict: Verdict) -> str:
     """Which of `WORDS` a picture gets."""
     return verdict.verdict or verdict.status
+
+
+def origin(claims: Sequence[Claim]) -> str:
+    """What a file says of its own origin, in one sentence, with what that is worth."""
+    if not claims:
+        return "No note of origin was found in the file, which means nothing: most sites remove such notes."
+    return f"The file says: {'; '.join(map(str, claims))}; such notes can be forged or copied."
 
 
 def percents(fake: float) -> tuple[str, str]:

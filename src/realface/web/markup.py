@@ -6,8 +6,8 @@ import numpy as np
 
 from .. import draw
 from ..report import banner, bar, sentence, text_of, trials
-from ..results import Provenance, Verdict
-from ..words import NO_FACE, SEVERAL, SHAPES, UNJUDGED
+from ..results import Verdict
+from ..words import NO_FACE, SEVERAL, SHAPES, UNJUDGED, origin
 
 LOGO = (  # half a face in a viewfinder
     '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><rect width="32" height="32" rx="8" fill="#2f6fd0"/>'
@@ -51,9 +51,8 @@ def card(known: Answer, heatmap: bool, stability: bool) -> str:
     faces = "".join(_face(known, index, heatmap, stability) for index in range(count))
     if count > 1:
         faces = f'<p>{count} faces. {SEVERAL}</p><div class="rf-faces">{faces}</div>'
-    says = text_of(Provenance(verdict.provenance).summary)
-    origin = f'<p class="rf-quiet">{says} The probability does not rest on this.</p>'
-    rest = f"<p>{sentence(verdict.error.message)}</p>" if verdict.error else (faces or f"<p>{NO_FACE}</p>") + origin
+    says = f'<p class="rf-quiet">{text_of(origin(verdict.provenance))} The probability does not rest on this.</p>'
+    rest = f"<p>{sentence(verdict.error.message)}</p>" if verdict.error else (faces or f"<p>{NO_FACE}</p>") + says
     layout = "rf-many" if count > 1 else "rf-one" if known.picture else ""
     head = f"<h2>{text_of(verdict.path or '')}</h2>{banner(verdict, icon)}"
     return (
