@@ -228,10 +228,15 @@ def summary_row(name: str, verdict: Verdict) -> str:
 
 def summary_table(rows: Sequence[str]) -> str:
     """The table of all pictures, of their `summary_row`."""
-    head = "".join(f'<th scope="col">{name}</th>' for name in ("Picture", "Verdict", "Faces", "Fake"))
+    heads = ("Picture", "Verdict", "Faces", "Fake")
+    return _table("Of several faces, the highest probability of fake", heads, "".join(rows))
+
+
+def _table(caption: str, heads: Sequence[str], rows: str, more: str = "") -> str:
+    """A table; caption and heads are plain text, rows HTML, `more` an attribute."""
+    head = "".join(f'<th scope="col">{text_of(name)}</th>' for name in heads)
     return (
-        "<table><caption>Of several faces, the highest probability of fake</caption>"
-        f"<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+        f"<table{more}><caption>{text_of(caption)}</caption><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
     )
 
 
@@ -288,11 +293,8 @@ def trials(face: Face) -> str:
         told = "holds" if trial.verdict == face.verdict else f"<b>changes to {WORDS[trial.verdict][0]}</b>"
         fake = escape(percents(trial.probability.fake)[1])
         rows += f'<tr><th scope="row">{text_of(trial.change)}</th><td>{told}</td><td>{fake}</td></tr>'
-    return (
-        f"<table><caption>Stability: the verdict {'holds' if face.stable else 'does not hold'}</caption><thead><tr>"
-        f'<th scope="col">After</th><th scope="col">Verdict</th><th scope="col">Fake</th></tr></thead><tbody>{rows}'
-        "</tbody></table>"
-    )
+    caption = f"Stability: the verdict {'holds' if face.stable else 'does not hold'}"
+    return _table(caption, ("After", "Verdict", "Fake"), rows)
 
 
 def _provenance(claims: Sequence[Claim]) -> str:
@@ -307,15 +309,12 @@ def _provenance(claims: Sequence[Claim]) -> str:
 
 def figure_table(caption: str, heads: Sequence[str], rows: Mapping[str, Sequence[str]]) -> str:
     """A table of numbers. Caption, heads and names of rows are plain text, cells are HTML."""
-    head = "".join(f'<th scope="col">{text_of(name)}</th>' for name in heads)
     body = "".join(
         f'<tr><th scope="row">{text_of(name)}</th>{"".join(f"<td>{told}</td>" for told in cells)}</tr>'
         for name, cells in rows.items()
     )
-    return (
-        f'<div class="wide"><table class="figures"><caption>{text_of(caption)}</caption><thead><tr>{head}</tr></thead>'
-        f"<tbody>{body}</tbody></table></div>"
-    )
+    table = _table(caption, heads, body, ' class="figures"')
+    return f'<div class="wide">{table}</div>'
 
 
 def _rates_table(caption: str, rows: dict[str, Figures]) -> str:
