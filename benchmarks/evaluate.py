@@ -5,7 +5,6 @@
 Of all splits one in four pictures, so that DATA as the project has it gives a little over 2,000.
 """
 
-import argparse
 import json
 import resource
 import subprocess
@@ -14,18 +13,16 @@ import tempfile
 import time
 from pathlib import Path
 
-from realface.evaluation.origin import origin, result_file
+from realface.evaluation.origin import origin, parser_of, tell
 
-ROOT = Path(__file__).resolve().parent.parent
 MINUTES, MEGABYTES, FACES = 15, 2000, 2000
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__file__, __doc__)
     parser.add_argument("data", type=Path)
     parser.add_argument("--detector", default="fast")
     parser.add_argument("--every", type=int, default=4)
-    parser.add_argument("--out", type=result_file, default=ROOT / "results" / "evaluate.json")
     options = parser.parse_args()
     asked = ["--detector", options.detector, "--split", "all", "--every", str(options.every), "--grid"]
     with tempfile.TemporaryDirectory() as folder:
@@ -46,8 +43,7 @@ def main() -> None:
         "peak_megabytes": round(peak / 1e6),
         "bars": {"faces": FACES, "minutes": MINUTES, "peak_megabytes": MEGABYTES},
     }
-    options.out.write_text(json.dumps(result, indent=1) + "\n")
-    print(json.dumps(result, indent=1))
+    tell(result, options.out)
 
 
 if __name__ == "__main__":

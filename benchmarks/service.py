@@ -8,7 +8,6 @@ and connections. The bars: no 5xx, no answer without its record, p99 within 5 ti
 not grow. Exit status 1 where one is missed.
 """
 
-import argparse
 import http.client
 import io
 import json
@@ -26,16 +25,14 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from fuzz import flat_png, hostile, mutated, seeds
 from PIL import Image
 from skimage.data import astronaut
 
-from realface.evaluation.origin import origin, result_file
+from realface.evaluation.origin import origin, parser_of, tell
 from realface.trail import Trail
 
-ROOT = Path(__file__).resolve().parent.parent
 RATIO, GROWTH = 5.0, 0.10
 KINDS: list[tuple[str, dict[str, object]]] = [
     ("JPEG", {"quality": 90}),
@@ -177,13 +174,12 @@ def lost(url: str, seen: Seen) -> int:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__file__, __doc__)
     parser.add_argument("--clients", type=int, default=64)
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--hostile", type=float, default=0.1)
     parser.add_argument("--detector", default="fast")
     parser.add_argument("--batch", type=int, default=1)
-    parser.add_argument("--out", type=result_file, default=ROOT / "results" / "service.json")
     options = parser.parse_args()
     seen, good = Seen(), pictures()
     seeds()  # made once, before there are threads
@@ -239,8 +235,7 @@ def main() -> None:
         "ended": {"status": ended, "lines_on_standard_error": len(said.splitlines())},
         "bars": {"unexpected": 0, "lost_records": 0, "ratio_p99_to_p50": RATIO, "memory_growth": GROWTH},
     }
-    options.out.write_text(json.dumps(result, indent=1) + "\n")
-    print(json.dumps(result, indent=1))
+    tell(result, options.out)
     held = not seen.unexpected and not missing and p99 <= RATIO * p50 and parts[1] <= (1 + GROWTH) * parts[0]
     raise SystemExit(0 if held and not ended else 1)
 

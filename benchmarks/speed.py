@@ -8,7 +8,6 @@ without a bundled detector are timed with untrained weights: speed does not depe
 whole picture, as a script of ten lines would: no face is looked for, and no file is distrusted.
 """
 
-import argparse
 import json
 import statistics
 import subprocess
@@ -26,14 +25,13 @@ from skimage import data
 
 from realface import Detector, bundled
 from realface.card import Card
-from realface.evaluation.origin import origin, result_file
+from realface.evaluation.origin import origin, parser_of
 from realface.networks import NETWORKS, build
 from realface.networks.base import Network
 from realface.paths import cache_dir
 from realface.training.config import make_config
 from realface.training.export import export, preprocessing
 
-ROOT = Path(__file__).resolve().parent.parent
 TENSORFLOW = "tensorflow-cpu==2.21.0"
 BATCH = 16
 PLAIN = "efficientnet-lite0"  # the network of `fast`
@@ -114,10 +112,9 @@ def theirs(process: "subprocess.Popen[str]") -> Contender:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__file__, __doc__)
     parser.add_argument("--images", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--out", type=result_file, default=ROOT / "results" / "speed.json")
     options = parser.parse_args()
 
     contenders: dict[str, Contender] = {}

@@ -18,7 +18,7 @@ from realface.errors import DataError
 from realface.evaluation import evaluate as evaluating
 from realface.evaluation import rows
 from realface.evaluation.evaluate import Evaluation, evaluate
-from realface.evaluation.origin import origin, result_file
+from realface.evaluation.origin import origin, parser_of, result_file, tell
 from realface.evaluation.page import mistakes, page
 from realface.evaluation.plots import curves
 from realface.evaluation.rows import answers
@@ -207,6 +207,12 @@ def test_a_place_that_takes_no_figures_is_refused_before_they_are_measured(tmp_p
     for wrong in (tmp_path, tmp_path / "file" / "a.json"):
         with pytest.raises(ArgumentTypeError, match=f"^{wrong} (is a folder|cannot be written)"):
             result_file(str(wrong))
+
+
+def test_figures_are_kept_under_the_name_of_their_script(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "results").mkdir()
+    tell({"a": 1}, parser_of(f"{tmp_path}/benchmarks/speed.py", "Speed.").parse_args([]).out)
+    assert (tmp_path / "results" / "speed.json").read_text() == capsys.readouterr().out == '{\n "a": 1\n}\n'
 
 
 def test_the_most_confident_mistakes_come_first(rng: np.random.Generator) -> None:

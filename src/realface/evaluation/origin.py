@@ -1,9 +1,10 @@
 """Where a figure comes from: the code, the machine and the versions that measured it."""
 
+import json
 import platform
 import re
 import subprocess
-from argparse import ArgumentTypeError
+from argparse import ArgumentParser, ArgumentTypeError, RawDescriptionHelpFormatter
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,21 @@ def origin(*packages: str) -> dict[str, Any]:
         "machine": f"{_processor()}, {cores()} core{'s' * (cores() > 1)}",
         "versions": {"python": platform.python_version(), **{name: version(name) for name in names}},
     }
+
+
+def parser_of(script: str, description: str | None) -> ArgumentParser:
+    """The command line of a script that measures: its `--out` is results/NAME.json beside the script's folder."""
+    parser = ArgumentParser(description=description, formatter_class=RawDescriptionHelpFormatter)
+    path = Path(script).resolve()
+    parser.add_argument("--out", type=result_file, default=path.parents[1] / "results" / f"{path.stem}.json")
+    return parser
+
+
+def tell(result: dict[str, Any], out: Path) -> None:
+    """Write figures to a file and print them."""
+    text = json.dumps(result, indent=1)
+    out.write_text(text + "\n")
+    print(text)
 
 
 def result_file(text: str) -> Path:
