@@ -11,9 +11,8 @@ in generated pictures that hold none, and the time for a picture of 640 x 480.
 import statistics
 import time
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -83,22 +82,22 @@ def milliseconds(rounds: int = 40) -> float:
     return statistics.median(times)
 
 
-def pasted(scenes: list[np.ndarray], number: int) -> Callable[[np.ndarray], np.ndarray]:
-    """Puts a crop, in its own pixels, somewhere into a photograph of 1,600 x 1,200."""
+@cache
+def scene(name: str) -> np.ndarray:
+    return np.asarray(Image.fromarray(getattr(skimage.data, name)()).resize((1600, 1200)))
+
+
+def pasted(crop: np.ndarray, number: int) -> np.ndarray:
+    """A crop, in its own pixels, somewhere in a photograph of 1,600 x 1,200."""
     rng = np.random.default_rng(number)
-
-    def paste(crop: np.ndarray) -> np.ndarray:
-        scene = scenes[number % len(scenes)].copy()
-        top, left = (int(rng.integers(0, room - side)) for room, side in zip(scene.shape, crop.shape[:2], strict=False))
-        scene[top : top + crop.shape[0], left : left + crop.shape[1]] = crop
-        return scene
-
-    return paste
+    picture = scene(SCENES[number % len(SCENES)]).copy()
+    top, left = (int(rng.integers(0, room - side)) for room, side in zip(picture.shape, crop.shape[:2], strict=False))
+    picture[top : top + crop.shape[0], left : left + crop.shape[1]] = crop
+    return picture
 
 
 def three_ways(detector: Detector, samples: list[Sample]) -> dict[str, dict[str, float | int | None]]:
     """The detector's figures on ready-made crops: as they are, through the finder, and small in large photographs."""
-    scenes = [np.asarray(Image.fromarray(getattr(skimage.data, name)()).resize((1600, 1200))) for name in SCENES]
     ways = {"as they are": 0, "through the finder": 1, "in photographs of 1600 x 1200": 2}
     labels: dict[str, list[int]] = {way: [] for way in ways}
     fakes: dict[str, list[float]] = {way: [] for way in ways}
@@ -106,7 +105,7 @@ def three_ways(detector: Detector, samples: list[Sample]) -> dict[str, dict[str,
     for number, sample in enumerate(track(samples, "judging crops three ways")):
         crop = images.load(sample.path)
         for way, how in ways.items():
-            picture = pasted(scenes, number)(crop) if how == 2 else crop
+            picture = pasted(crop, number) if how == 2 else crop
             found = faces.candidates(picture, "face" if how else "centre-square")
             labels[way].append(sample.label)
             judged[way].append(bool(found) and found[0].reason is None)
@@ -124,7 +123,6 @@ def small_in_frame(detector: Detector, samples: list[Sample], count: int) -> dic
     Unlike a ready-made crop, such a picture hides its edges from the detector: the crop lies within it both times.
     """
     rng = np.random.default_rng(0)
-    scenes = [np.asarray(Image.fromarray(getattr(skimage.data, name)()).resize((1600, 1200))) for name in SCENES]
     alone: list[faces.Candidate] = []
     within: list[faces.Candidate] = []
     labels: list[int] = []
@@ -133,7 +131,7 @@ def small_in_frame(detector: Detector, samples: list[Sample], count: int) -> dic
         found = faces.candidates(picture)
         if not found or found[0].crop.box[2] > 0.8 * min(picture.shape[:2]) or max(picture.shape[:2]) > 1000:
             continue
-        again = faces.candidates(pasted(scenes, len(labels))(picture))
+        again = faces.candidates(pasted(picture, len(labels)))
         alone.append(found[0])
         within.append(again[0] if again else found[0])
         labels.append(samples[row].label)

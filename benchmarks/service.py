@@ -9,7 +9,6 @@ not grow. Exit status 1 where one is missed.
 """
 
 import http.client
-import io
 import json
 import random
 import re
@@ -26,7 +25,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from fuzz import flat_png, hostile, mutated, seeds
+from fuzz import encoded, flat_png, hostile, mutated, seeds
 from PIL import Image
 from skimage.data import astronaut
 
@@ -62,10 +61,8 @@ def pictures() -> list[bytes]:
     made = []
     for side in (128, 256, 512, 1024):
         for kind, options in KINDS:
-            buffer = io.BytesIO()
             box = (90, 0, 346, 256) if side < 512 else (0, 0, 512, 512)
-            Image.fromarray(astronaut()).crop(box).resize((side, side)).save(buffer, kind, **options)
-            made.append(buffer.getvalue())
+            made.append(encoded(Image.fromarray(astronaut()).crop(box).resize((side, side)), kind, **options))
     return made
 
 
