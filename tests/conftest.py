@@ -2,7 +2,7 @@
 
 import io
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -84,6 +84,13 @@ def brightness_detector(size: int = 32, *, explains: bool = False, **card: objec
     helper.set_model_props(model, {KEY: text})
     onnx.checker.check_model(model)
     return model.SerializeToString()
+
+
+def edited(change: Callable[[onnx.ModelProto], object]) -> bytes:
+    """The brightness detector's file after a change to its graph."""
+    model = onnx.load_from_string(brightness_detector())
+    change(model)
+    return bytes(model.SerializeToString())
 
 
 @pytest.fixture(scope="session")

@@ -9,20 +9,13 @@ from pathlib import Path
 
 import onnx
 import pytest
-from conftest import brightness_detector, encoded, grey
+from conftest import brightness_detector, edited, encoded, grey
 from onnx import TensorProto, helper
 from skimage.data import astronaut
 
 import realface
 from realface import Detector, DetectorError, DetectorId, errors
 from realface.card import KEY, Preprocessing
-
-
-def edited(change: Callable[[onnx.ModelProto], object]) -> bytes:
-    """The brightness detector's file after a change to its graph."""
-    model = onnx.load_from_string(brightness_detector())
-    change(model)
-    return bytes(model.SerializeToString())
 
 
 class TestLoad:

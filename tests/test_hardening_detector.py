@@ -4,14 +4,13 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
-from conftest import brightness_detector
+from conftest import brightness_detector, edited
 from onnx import TensorProto, helper
 
 import realface
@@ -19,13 +18,6 @@ from realface import Detector, DetectorError, graph
 from realface.card import KEY
 
 CROP = np.zeros((32, 32, 3), np.uint8)
-
-
-def edited(change: Callable[[onnx.ModelProto], object]) -> bytes:
-    """The brightness detector's file after a change to its graph."""
-    model = onnx.load_from_string(brightness_detector())
-    change(model)
-    return bytes(model.SerializeToString())
 
 
 def ends_with(*nodes: onnx.NodeProto, **constants: list[int]) -> bytes:
