@@ -15,7 +15,7 @@ from skimage.data import astronaut
 
 import realface
 from realface import Detector, DetectorError, DetectorId, errors
-from realface.card import KEY, Preprocessing
+from realface.card import Preprocessing
 
 
 class TestLoad:
@@ -92,17 +92,9 @@ class TestNotADetector:
             Detector(data)
         assert capfd.readouterr() == ("", "")
 
-    @pytest.mark.parametrize(
-        ("data", "message"),
-        [
-            (edited(lambda model: model.ClearField("metadata_props")), "not a realface detector"),
-            (edited(lambda model: helper.set_model_props(model, {KEY: "{"})), "damaged"),
-            (brightness_detector(format=3), "format 3; this realface reads 2"),
-        ],
-    )
-    def test_description(self, data: bytes, message: str) -> None:
-        with pytest.raises(DetectorError, match=message):
-            Detector(data)
+    def test_no_description(self) -> None:
+        with pytest.raises(DetectorError, match="not a realface detector"):
+            Detector(edited(lambda model: model.ClearField("metadata_props")))
 
     @pytest.mark.parametrize(
         "data",
