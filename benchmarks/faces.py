@@ -99,7 +99,7 @@ def pasted(crop: np.ndarray, number: int) -> np.ndarray:
 def three_ways(detector: Detector, samples: list[Sample]) -> dict[str, dict[str, float | int | None]]:
     """The detector's figures on ready-made crops: as they are, through the finder, and small in large photographs."""
     ways = {"as they are": 0, "through the finder": 1, "in photographs of 1600 x 1200": 2}
-    labels: dict[str, list[int]] = {way: [] for way in ways}
+    labels = np.array([sample.label for sample in samples])
     fakes: dict[str, list[float]] = {way: [] for way in ways}
     judged: dict[str, list[bool]] = {way: [] for way in ways}
     for number, sample in enumerate(track(samples, "judging crops three ways")):
@@ -107,14 +107,10 @@ def three_ways(detector: Detector, samples: list[Sample]) -> dict[str, dict[str,
         for way, how in ways.items():
             picture = pasted(crop, number) if how == 2 else crop
             found = faces.candidates(picture, "face" if how else "centre-square")
-            labels[way].append(sample.label)
             judged[way].append(bool(found) and found[0].reason is None)
             pixels = found[0].pixels if found else crop  # a face that is missed counts as inconclusive
             fakes[way].append(float(detector.probabilities(detector.logits([pixels]))[0]))
-    return {
-        way: figures(np.array(labels[way]), np.array(fakes[way]), np.array(judged[way]), detector.card.thresholds)
-        for way in ways
-    }
+    return {way: figures(labels, np.array(fakes[way]), np.array(judged[way]), detector.card.thresholds) for way in ways}
 
 
 def small_in_frame(detector: Detector, samples: list[Sample], count: int) -> dict[str, dict[str, float | int | None]]:
