@@ -5,8 +5,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-import torch
-
 from ..data import Sample, read_data
 from ..data.layouts import content_hash, fingerprints, read_splits
 from ..errors import ConfigError, DataError
@@ -72,7 +70,6 @@ def train(data: Path, config: Config, run: Path, *, resume: bool = False, detect
     except OSError as error:
         raise DataError(f"{run} cannot be made: {error.strerror}") from None
 
-    torch.manual_seed(config.seed)
     network = new_network(config)
     if config.start:
         load_weights(network, Path(config.start))
