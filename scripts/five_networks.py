@@ -30,7 +30,7 @@ import realface.training  # noqa: F401  # before PyTorch is: it says how its thr
 from realface import Detector
 from realface.data import Sample
 from realface.data.crops import read_face
-from realface.data.layouts import content_hash, fingerprints, read_splits
+from realface.data.layouts import content_hash, read_splits
 from realface.degrade import GRID
 from realface.errors import ImageError
 from realface.evaluation.origin import origin, result_file
@@ -43,7 +43,7 @@ from realface.training.config import Config, make_config
 from realface.training.finish import finish
 from realface.training.fit import Task, fit
 from realface.training.sources import Source
-from realface.training.train import new_network
+from realface.training.train import lines_of, new_network
 
 NAMES = ("notebook-small", "notebook-wide", "efficientnet-lite0", "trace-resnet", "two-stream")
 PAIRED = ("140k-a", "140k-b")  # of real and fake pictures made alike; where the data has none of them: all sources
@@ -80,7 +80,9 @@ class Timed(Task):
         self.bar.stop()
 
 
-def trained(config: Config, splits: dict[str, list[Sample]], hashes: dict[str, str], seconds: float, run: Path) -> Row:
+def trained(
+    config: Config, splits: dict[str, list[Sample]], lines: dict[Sample, str], seconds: float, run: Path
+) -> Row:
     """Train a network into a run folder, and what that took; one that is trained there already is not trained again."""
     network = new_network(config)
     sources = [Source(splits[name], config.balance, network.input_size) for name in ("train", "valid")]
@@ -91,7 +93,7 @@ def trained(config: Config, splits: dict[str, list[Sample]], hashes: dict[str, s
     except KeyboardInterrupt:
         task.on_train_end()
         sys.exit("stopped; the same command goes on with the network it was at")
-    finish(network, config, splits, hashes, run)
+    finish(network, config, splits, lines, run)
     with (run / "metrics.csv").open(newline="") as file:
         took = sum(float(row["seconds"]) for row in csv.DictReader(file))
     steps = SafeCheckpoints().load_checkpoint(run / "checkpoints" / "last.safetensors")["global_step"]
@@ -128,16 +130,15 @@ def measured(path: Path, test: list[Sample]) -> Row:
 def compare(data: Path, minutes: float, names: list[str], runs: Path, out: Path) -> list[Row]:
     """Train and measure the named networks that are not in the CSV yet; all rows."""
     splits = read_splits(data)
-    lines = {name: fingerprints(samples) for name, samples in splits.items()}
-    hashes = {name: content_hash(of_split) for name, of_split in lines.items()}
-    same = {"minutes": f"{minutes:g}", "data_sha256": content_hash(line for split in lines.values() for line in split)}
+    lines = lines_of(splits)
+    same = {"minutes": f"{minutes:g}", "data_sha256": content_hash(lines.values())}
     rows: list[Row] = []
     if out.exists():
         with out.open(newline="", encoding="utf-8") as file:
             rows = [row for row in csv.DictReader(file) if all(row[key] == value for key, value in same.items())]
     missing = [name for name in names if name not in {row["network"] for row in rows}]
     if missing:
-        for sample in track([sample for split in splits.values() for sample in split], "finding faces"):
+        for sample in track(lines, "finding faces"):
             with contextlib.suppress(ImageError):  # found once, remembered: that is no network's time
                 read_face(sample.path, "face")
     facts = {fact.name: fact for fact in describe()}
@@ -151,7 +152,7 @@ def compare(data: Path, minutes: float, names: list[str], runs: Path, out: Path)
             "multiply_adds": facts[name].multiply_adds,
             "input_size": facts[name].input_size,
             "pretrained": config.pretrained,
-            **trained(config, splits, hashes, 60 * minutes, run),
+            **trained(config, splits, lines, 60 * minutes, run),
             **measured(run / "detector.onnx", splits["test"]),
             **same,
             **{split: len(samples) for split, samples in splits.items()},

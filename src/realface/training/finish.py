@@ -2,6 +2,7 @@
 
 import json
 import logging
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 from .. import __version__
 from ..card import Card, Policy
 from ..data import Sample
+from ..data.layouts import content_hash
 from ..degrade import random_history
 from ..detector import Detector
 from ..evaluation.figures import confusion_plot
@@ -31,7 +33,7 @@ def finish(
     network: Network,
     config: Config,
     splits: dict[str, list[Sample]],
-    hashes: dict[str, str],
+    lines: Mapping[Sample, str],
     run: Path,
     *,
     name: str = "",
@@ -46,7 +48,7 @@ def finish(
         network: the trained network.
         config: of its run.
         splits: the data set.
-        hashes: of the splits, for the card.
+        lines: the fingerprints of its pictures, of which the card has a hash for each split.
         run: the run folder.
         name: of the network, where it is not that of `config`.
         valid: what the network says of the valid split, where that is known; else the exported graph is asked.
@@ -66,7 +68,7 @@ def finish(
             set_thresholds(scores.labels, detector.probabilities(scores.logits), policy), novel_from=novel_from
         ),
         data={
-            "sha256": hashes,
+            "sha256": {name: content_hash(lines[s] for s in rows) for name, rows in splits.items() if rows},
             "train": len(splits["train"]),
             "sources": sorted({s.source for s in splits["train"]} - {""}),
         },

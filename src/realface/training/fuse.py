@@ -21,7 +21,7 @@ from scipy.special import expit
 from ..card import Card
 from ..data import Sample
 from ..data.crops import read_face
-from ..data.layouts import content_hash, read_splits
+from ..data.layouts import read_splits
 from ..degrade import random_history
 from ..detector import Detector
 from ..errors import DataError, ImageError
@@ -134,14 +134,13 @@ def fuse(data: Path, whole_run: Path, native_run: Path, out: Path) -> Path:
     with torch.no_grad():
         network.fusion.weight.copy_(torch.from_numpy(weight)[None])
         network.fusion.bias.fill_(bias)
-    hashes = {name: content_hash(lines[s] for s in rows) for name, rows in splits.items() if rows}
     fused = {
         split: [of_split.inputs(version, whole) @ weight + bias for version, whole in enumerate(of_split.whole)]
         for split, of_split in views.items()
     }
     valid = _scores(views["valid"], fused["valid"])
     # Nothing is written before all is measured: a fusion that was interrupted can be begun again in the same `out`.
-    path = finish(network, config, splits, hashes, out, name="two-views", valid=valid)
+    path = finish(network, config, splits, lines, out, name="two-views", valid=valid)
     (out / "config.toml").write_text(to_toml(config), encoding="utf-8")
     logits = torch.from_numpy(np.stack(fused["train"])).float()
     judged = of_versions([lines[s] for s in splits["train"]], config)

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from ..data import Sample, read_data
-from ..data.layouts import content_hash, fingerprints, read_splits
+from ..data.layouts import fingerprints, read_splits
 from ..errors import ConfigError, DataError
 from ..evaluation.figures import curves_plot
 from ..networks import build, find
@@ -74,7 +74,6 @@ def train(data: Path, config: Config, run: Path, *, resume: bool = False, detect
     if config.start:
         load_weights(network, Path(config.start))
     lines = lines_of(splits)
-    hashes = {name: content_hash(lines[s] for s in rows) for name, rows in splits.items() if rows}
     learned = _learned(chosen["train"] + chosen["valid"], lines, config)
     if resume and (other := differing(run, learned)):
         raise DataError(f"{run} was begun with other {' and '.join(other)}; choose the same, or another --out")
@@ -93,7 +92,7 @@ def train(data: Path, config: Config, run: Path, *, resume: bool = False, detect
         curves_plot(run / "metrics.csv", run / "curves.png")
     if not detector:
         return run
-    return finish(network, config, splits, hashes, run) if first else run / "detector.onnx"
+    return finish(network, config, splits, lines, run) if first else run / "detector.onnx"
 
 
 def check(config: Config) -> None:
