@@ -40,6 +40,18 @@ def write_whole(path: Path, data: bytes) -> None:
         part.write_bytes(data)
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder that somebody asked for by name, and those above it, where it is missing.
+
+    Raises:
+        DataError: it cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"{path} cannot be made: {error.strerror}") from None
+
+
 def check_name(path: Path) -> None:
     """DataError where the name of a file is too long to be written in parts, which is called so with more behind it."""
     try:

@@ -31,7 +31,7 @@ from ..networks.base import Network
 from ..networks.clip import ClipB16
 from ..networks.native import NativeView
 from ..networks.two_views import TwoViews
-from ..paths import cache_dir, write_whole
+from ..paths import cache_dir, make_folder, write_whole
 from ..progress import track
 from . import held_out
 from .checkpoint import load_weights
@@ -123,10 +123,7 @@ def fuse(data: Path, whole_run: Path, native_run: Path, out: Path) -> Path:
         if differing(run, {"pictures": in_order(chosen["train"] + chosen["valid"], lines)}):
             raise DataError(f"{run} has learned from other pictures than those of {data}; name what it was trained on")
     known = known_to(native_run, splits["train"])
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DataError(f"{out} cannot be made: {error.strerror}") from None
+    make_folder(out)
     features = held_out.read(splits, network.whole, config, VERSIONS, lines)
     heads = held_out.folds(features, FOLDS, network.whole, replace(config, views=VERSIONS))
     views = both_views(features, heads, network, config)

@@ -11,7 +11,7 @@ from ..errors import ConfigError, DataError
 from ..evaluation.figures import curves_plot
 from ..networks import build, find
 from ..networks.base import Network
-from ..paths import write_whole
+from ..paths import make_folder, write_whole
 from .checkpoint import load_weights
 from .config import Config, make_config, read_toml, to_toml
 from .features import cached_views, faces_of_nobody
@@ -65,11 +65,7 @@ def train(data: Path, config: Config, run: Path, *, resume: bool = False, detect
         before = asdict(make_config(read_toml(stored)))
         if other := [key for key, value in asdict(config).items() if key not in FREE and value != before[key]]:
             raise ConfigError(f"{run} was begun with other {', '.join(other)}; choose the same, or another --out")
-    try:
-        run.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DataError(f"{run} cannot be made: {error.strerror}") from None
-
+    make_folder(run)
     network = new_network(config)
     if config.start:
         load_weights(network, Path(config.start))

@@ -29,6 +29,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ..errors import ConfigError, DataError
 from ..networks import find
+from ..paths import make_folder
 from ..progress import bar
 from .config import SCHEDULES, SIZES, Config
 from .held_out import Unseen
@@ -94,10 +95,7 @@ def tune(
         with opened() as study:
             _check_same(study, settings)  # before the data is read, which takes long
     search = _Search(shorter, Unseen(data, shorter, folds))
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DataError(f"{out} cannot be made: {error.strerror}") from None
+    make_folder(out)
     with opened() as study:
         of = {**settings, "data": search.unseen.sha256}
         _check_same(study, of)
