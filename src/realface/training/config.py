@@ -4,7 +4,7 @@ import difflib
 import json
 import tomllib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -119,10 +119,9 @@ def make_config(settings: Mapping[str, Any]) -> Config:
         ConfigError: a key is unknown (the nearest right one is named) or a value of the wrong type or range.
     """
     known = {field.name: field for field in fields(Config)}
-    network = settings.get("network", Config.network)
-    network_class = find(network)
-    values: dict[str, Any] = {"network": network, "pretrained": network_class.pretrained}
-    for key, value in {**network_class.defaults, **settings}.items():
+    network = find(settings.get("network", Config.network))
+    values: dict[str, Any] = {}
+    for key, value in {"pretrained": network.pretrained, **network.defaults, **settings}.items():
         if key not in known:
             near = difflib.get_close_matches(key, known, 1, 0.0)
             raise ConfigError(f"there is no setting {key!r}; did you mean {near[0]!r}?")
@@ -132,7 +131,7 @@ def make_config(settings: Mapping[str, Any]) -> Config:
         if type(value) is not kind:
             raise ConfigError(f"{key} must be of type {kind.__name__}, not {value!r}")
         values[key] = value
-    return replace(Config(), **values)
+    return Config(**values)
 
 
 def read_toml(path: Path) -> dict[str, Any]:
