@@ -260,7 +260,7 @@ def _trained(network: Network, train: Rows, valid: Rows, config: Config) -> Task
     train = train.seen(slice(config.versions))
     more = train.nobody or Rows([], [])
     parts = joined(train.samples, train.views, more.samples, more.views), (valid.samples, valid.views[-1:])
-    sources = [Source(samples, config.balance, network.input_size, views or None) for samples, views in parts]
+    sources = [Source(samples, config.balance, network.input_size, views) for samples, views in parts]
     task = Task(network, config, *sources)
     with tempfile.TemporaryDirectory() as run:
         fit_task(task, Path(run), quiet=True)

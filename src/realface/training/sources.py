@@ -32,14 +32,12 @@ class Source:
 
     Attributes:
         samples: the pictures, in row order.
-        views: with a frozen trunk, one (N, F) table for each version of the pictures.
+        views: with a frozen trunk, one (N, F) table for each version of the pictures; else none.
         weights: (N,) sampling weights; 0 for pictures that could not be read.
         draws: how many are drawn in an epoch.
     """
 
-    def __init__(
-        self, samples: Sequence[Sample], balance: str, size: int, views: Sequence[np.ndarray] | None = None
-    ) -> None:
+    def __init__(self, samples: Sequence[Sample], balance: str, size: int, views: Sequence[np.ndarray] = ()) -> None:
         self.samples, self.size, self.views, self.draws = samples, size, views, len(samples)
         readable = ~np.isnan(views[0][:, 0]) if views else np.ones(len(samples), bool)
         if {s.label for s, fine in zip(samples, readable, strict=True) if fine} != {0, 1}:
@@ -62,7 +60,7 @@ class Source:
         return self._loader(config, self.weights.nonzero().flatten().tolist(), 0)
 
     def _loader(self, config: Config, rows: list[int], epoch: int) -> "DataLoader[Any]":
-        if self.views is not None:
+        if self.views:
             return batches(_Features(self.views, rows, (config.seed, epoch)), config.batch_size, workers=0)
         pictures = Pictures(
             self.samples,

@@ -73,12 +73,7 @@ def train(data: Path, config: Config, run: Path, *, resume: bool = False, detect
     learned = _learned(chosen["train"] + chosen["valid"], lines, config)
     if resume and (other := differing(run, learned)):
         raise DataError(f"{run} was begun with other {' and '.join(other)}; choose the same, or another --out")
-    task = Task(
-        network,
-        config,
-        _source(network, config, chosen["train"], lines, range(config.versions)),
-        _source(network, config, chosen["valid"], lines, [1]),
-    )
+    task = Task(network, config, *(_source(network, config, chosen[name], lines) for name in ("train", "valid")))
     if first:
         write_whole(stored, to_toml(config).encode())
         (run / LEARNED).parent.mkdir(exist_ok=True)
@@ -170,9 +165,8 @@ def _learned(samples: Sequence[Sample], lines: Mapping[Sample, str], config: Con
     return found
 
 
-def _source(
-    network: Network, config: Config, samples: list[Sample], lines: dict[Sample, str], views: Sequence[int]
-) -> Source | Twins:
+def _source(network: Network, config: Config, samples: list[Sample], lines: dict[Sample, str]) -> Source | Twins:
+    """What training draws from, or is validated on, by the split of the samples."""
     split, of_samples = samples[0].split, [lines[sample] for sample in samples]
     if network.window:
         pairs = read_splits(config.pairs)[split] if config.pairs else []
@@ -180,7 +174,8 @@ def _source(
     if config.teacher and split == "train":
         return Taught(samples, of_samples, config, network.input_size)
     trunk = network if config.freeze else None
+    views = range(config.versions) if split == "train" else [1]
     tables = [] if trunk is None else cached_views(trunk, samples, of_samples, config, views)
     if split == "train":
         samples, tables = joined(samples, tables, *faces_of_nobody(trunk, config, config.versions))
-    return Source(samples, config.balance, network.input_size, tables or None)
+    return Source(samples, config.balance, network.input_size, tables)
