@@ -12,7 +12,6 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning import callbacks as of_lightning
 from pytorch_lightning.callbacks import EarlyStopping
-from rich.progress import Progress, TaskID
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
@@ -160,28 +159,27 @@ class _Journal(pl.Callback):
 
     def __init__(self, path: Path) -> None:
         self.path, self.started = path, 0.0
-        self.progress: Progress = bar()
-        self.task: TaskID | None = None
+        self.progress = bar()
+        self.task = self.progress.add_task("training")
 
     def on_train_start(self, trainer: pl.Trainer, task: pl.LightningModule) -> None:
         done = trainer.current_epoch
         rows = list(csv.reader(self.path.open())) if done and self.path.exists() else [list(COLUMNS)]
         with self.path.open("w", newline="") as file:
             csv.writer(file).writerows(rows[: done + 1])
-        total = (trainer.max_epochs or 1) * int(trainer.num_training_batches)
+        batches = int(trainer.num_training_batches)
+        self.progress.update(self.task, total=(trainer.max_epochs or 1) * batches, completed=done * batches)
         self.progress.start()
-        self.task = self.progress.add_task("training", total=total, completed=done * int(trainer.num_training_batches))
 
     def on_train_epoch_start(self, trainer: pl.Trainer, task: pl.LightningModule) -> None:
         self.started = time.monotonic()
 
     def on_train_batch_end(self, *_: Any, **__: Any) -> None:
-        if self.task is not None:
-            self.progress.advance(self.task)
+        self.progress.advance(self.task)
 
     def on_validation_end(self, trainer: pl.Trainer, task: pl.LightningModule) -> None:
         seen = trainer.callback_metrics
-        if "train_loss" not in seen or self.task is None:
+        if "train_loss" not in seen:
             return
         row = [trainer.current_epoch, *(round(float(seen[name]), 6) for name in COLUMNS[1:5])]
         row += [trainer.optimizers[0].param_groups[0]["lr"], round(time.monotonic() - self.started, 1)]
