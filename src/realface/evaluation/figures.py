@@ -3,12 +3,9 @@
 import csv
 from pathlib import Path
 
-import matplotlib
 import numpy as np
+from matplotlib.figure import Figure
 from sklearn.metrics import ConfusionMatrixDisplay
-
-matplotlib.use("Agg")
-from matplotlib import pyplot as plt
 
 
 def curves_plot(metrics: Path, out: Path) -> None:
@@ -21,23 +18,22 @@ def curves_plot(metrics: Path, out: Path) -> None:
         "validation AUC and accuracy": ("valid_auc", "valid_accuracy"),
         "learning rate": ("learning_rate",),
     }
-    figure, axes = plt.subplots(1, len(panels), figsize=(12, 3.4), layout="constrained")
-    for axis, (title, columns) in zip(axes, panels.items(), strict=True):
+    figure = Figure(figsize=(12, 3.4), layout="constrained")
+    for axis, (title, columns) in zip(figure.subplots(1, len(panels)), panels.items(), strict=True):
         for column in columns:
             axis.plot(epochs, [float(row[column]) for row in rows], label=column.replace("_", " "), marker=".")
         axis.set(title=title, xlabel="epoch")
         axis.grid(alpha=0.3)
         axis.legend()
     figure.savefig(out, dpi=120)
-    plt.close(figure)
 
 
 def confusion_plot(labels: np.ndarray, fake: np.ndarray, out: Path) -> None:
     """The confusion matrix at probability 0.5, as a PNG."""
-    figure, axis = plt.subplots(figsize=(4, 3.6), layout="constrained")
+    figure = Figure(figsize=(4, 3.6), layout="constrained")
+    axis = figure.subplots()
     ConfusionMatrixDisplay.from_predictions(
         labels, fake >= 0.5, labels=[0, 1], display_labels=["real", "fake"], cmap="Blues", ax=axis, colorbar=False
     )
     axis.set(xlabel="called (at probability 0.5)", ylabel="is")
     figure.savefig(out, dpi=120)
-    plt.close(figure)

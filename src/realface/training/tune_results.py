@@ -8,18 +8,15 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 import optuna
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 from optuna.distributions import CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from ..paths import write_whole
 from .config import Config, to_toml
-
-matplotlib.use("Agg")
-from matplotlib import pyplot as plt
-from matplotlib.ticker import NullFormatter
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 MEANINGFUL = 8  # complete trials, before it is said which setting matters
@@ -95,7 +92,8 @@ def _table(trials: Sequence[FrozenTrial], names: Sequence[str]) -> str:
 
 
 def _history_plot(trials: Sequence[FrozenTrial], default: float | None, out: Path) -> None:
-    figure, axis = plt.subplots(figsize=(7, 3.6), layout="constrained")
+    figure = Figure(figsize=(7, 3.6), layout="constrained")
+    axis = figure.subplots()
     for state, marker, label in (
         (TrialState.COMPLETE, "o", "finished"),
         (TrialState.PRUNED, "x", "stopped early: folds so far"),
@@ -109,11 +107,11 @@ def _history_plot(trials: Sequence[FrozenTrial], default: float | None, out: Pat
     axis.set(xlabel="trial", ylabel="AUC on sources left out")
     axis.legend()
     figure.savefig(out, dpi=120)
-    plt.close(figure)
 
 
 def _slices_plot(trials: Sequence[FrozenTrial], names: Sequence[str], out: Path) -> None:
-    figure, axes = plt.subplots(1, len(names), figsize=(2.6 * len(names), 3), sharey=True, layout="constrained")
+    figure = Figure(figsize=(2.6 * len(names), 3), layout="constrained")
+    axes = figure.subplots(1, len(names), sharey=True)
     for axis, name in zip(axes, names, strict=True):
         values: list[Any] = [trial.params[name] for trial in trials]
         where: Any = trials[0].distributions[name]
@@ -130,13 +128,12 @@ def _slices_plot(trials: Sequence[FrozenTrial], names: Sequence[str], out: Path)
         axis.set(title=name.replace("_", " "))
     axes[0].set(ylabel="AUC on sources left out")
     figure.savefig(out, dpi=120)
-    plt.close(figure)
 
 
 def _importance_plot(importances: Mapping[str, float], out: Path) -> None:
-    figure, axis = plt.subplots(figsize=(6, 3), layout="constrained")
+    figure = Figure(figsize=(6, 3), layout="constrained")
+    axis = figure.subplots()
     names = list(importances)[::-1]
     axis.barh([name.replace("_", " ") for name in names], [importances[name] for name in names])
     axis.set(xlabel="share of the difference between trials")
     figure.savefig(out, dpi=120)
-    plt.close(figure)
