@@ -32,7 +32,7 @@ def build(
     name: str,
     *,
     pretrained: bool = False,
-    seed: int | None = None,
+    seed: int = 0,
     dropout: float | None = None,
     input_size: int | None = None,
 ) -> Network:
@@ -55,9 +55,8 @@ def build(
         raise ConfigError(f"{name} has no published weights to start from; those with some: {those}")
     if input_size not in (None, network_class.input_size) and (network_class.window or not network_class.any_size):
         raise ConfigError(f"{name} takes no other input_size than {network_class.input_size}: its layers fit no other")
-    with torch.random.fork_rng(devices=[], enabled=seed is not None):
-        if seed is not None:
-            torch.default_generator.manual_seed(seed)
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
         network = network_class()
     if pretrained:
         network.load_pretrained()
