@@ -138,6 +138,17 @@ def small_trunks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def tiny(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The network of `tiny.py` among those to train, and a cache of its own."""
+    from tiny import Tiny
+
+    from realface.networks import NETWORKS
+
+    monkeypatch.setitem(NETWORKS, "tiny", Tiny)
+    monkeypatch.setenv("REALFACE_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     """The command line: arguments and standard input to exit status, standard output and standard error."""
 

@@ -73,12 +73,6 @@ def refuse() -> bool:
     return True
 
 
-@pytest.fixture
-def tiny(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setitem(NETWORKS, "tiny", Tiny)
-    monkeypatch.setenv("REALFACE_CACHE", str(tmp_path / "cache"))
-
-
 def metrics(out: Path) -> list[list[float]]:
     with (out / "run" / "metrics.csv").open(newline="") as file:
         return [[float(cell) for cell in row[:-1]] for row in list(csv.reader(file))[1:]]

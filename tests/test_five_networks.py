@@ -48,10 +48,8 @@ def clocked(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 def test_each_network_gets_its_time_and_a_row_and_is_kept(
-    monkeypatch: pytest.MonkeyPatch, clocked: list[float], faces: Path, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, tiny: None, clocked: list[float], faces: Path, tmp_path: Path
 ) -> None:
-    monkeypatch.setitem(NETWORKS, "tiny", Tiny)
-    monkeypatch.setenv("REALFACE_CACHE", str(tmp_path / "cache"))
     out, arguments = tmp_path / "five-networks.csv", (["tiny"], tmp_path / "runs")
     (row,) = five_networks.compare(faces, 1, *arguments, out)
     assert row["network"] == "tiny"

@@ -6,10 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import save_file
-from tiny import Tiny
 
 from realface.errors import DataError
-from realface.networks import NETWORKS
 from realface.training.config import make_config
 from realface.training.train import LEARNED, train
 
@@ -17,7 +15,7 @@ NAMES = [f"{split}-{label}-{i}" for split in ("train", "valid") for label in ("r
 
 
 @pytest.fixture
-def resume(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+def resume(tiny: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Begin a run, or go on with it, up to where it would look at pictures."""
 
     def stopped(*_: object, **__: object) -> None:
@@ -27,7 +25,6 @@ def resume(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Non
         with pytest.raises(KeyboardInterrupt):
             train(tmp_path / "data.csv", make_config({"network": "tiny"} | settings), tmp_path / "run", resume=True)
 
-    monkeypatch.setitem(NETWORKS, "tiny", Tiny)
     monkeypatch.setattr("realface.training.train.fit", stopped)
     for name in NAMES:
         (tmp_path / name).write_text(name)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import save_file
-from test_training import Tiny
+from tiny import Tiny
 from torch import Tensor, nn
 
 from realface import Detector
@@ -18,7 +18,6 @@ from realface.data import Sample
 from realface.data.crops import network_input, read_face
 from realface.data.layouts import fingerprints, read_splits
 from realface.errors import ConfigError, DataError
-from realface.networks import NETWORKS
 from realface.networks.base import Network
 from realface.training.checkpoint import SafeCheckpoints, load_weights
 from realface.training.config import Config, make_config
@@ -29,6 +28,7 @@ from realface.training.taught import Taught, of_versions
 from realface.training.train import train
 
 COUNT = 8
+pytestmark = pytest.mark.usefixtures("tiny")
 
 
 class Raw(Network):
@@ -38,12 +38,6 @@ class Raw(Network):
 
     def features(self, pixels: Tensor) -> Tensor:
         return pixels.flatten(1)
-
-
-@pytest.fixture(autouse=True)
-def tiny(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setitem(NETWORKS, "tiny", Tiny)
-    monkeypatch.setenv("REALFACE_CACHE", str(tmp_path / "cache"))
 
 
 @pytest.fixture

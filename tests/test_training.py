@@ -11,13 +11,11 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from PIL import Image
-from tiny import Tiny
 
 from realface import Detector
 from realface.card import Policy
 from realface.data import Sample, read_data
 from realface.errors import ConfigError, DataError
-from realface.networks import NETWORKS
 from realface.training import fit as fit_module
 from realface.training.calibrate import fit_calibration, set_thresholds
 from realface.training.checkpoint import SafeCheckpoints, load_weights
@@ -27,12 +25,6 @@ from realface.training.sources import weights
 from realface.training.train import new_network, of_sources, train
 
 BEST = Path("checkpoints", "best.safetensors")
-
-
-@pytest.fixture
-def tiny(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setitem(NETWORKS, "tiny", Tiny)
-    monkeypatch.setenv("REALFACE_CACHE", str(tmp_path / "cache"))
 
 
 @pytest.fixture
