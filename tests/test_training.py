@@ -379,8 +379,3 @@ def test_thresholds_hold_the_policy_they_were_set_under(count: int, overlap: flo
 def test_a_config_is_checked_however_it_is_made() -> None:
     with pytest.raises(ConfigError, match="views"):
         replace(Config(), views=0)
-
-
-def test_splits_of_the_fixture_are_read(faces: Path) -> None:
-    samples = read_data(faces)
-    assert {(s.split, s.label) for s in samples} == {(s, y) for s in ("train", "valid", "test") for y in (0, 1)}
