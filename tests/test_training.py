@@ -263,6 +263,11 @@ def test_settings_come_from_defaults_network_and_user() -> None:
         ({"schedule": "stairs"}, "schedule cannot be 'stairs'"),
         ({"degradations": 1.5}, "degradations"),
         ({"batch_size": 1}, "batch_size"),
+        ({"dropout": 1.0}, "dropout cannot be 1.0"),
+        ({"dropout": "much"}, "dropout must be of type float"),
+        ({"input_size": 100}, "multiple of 32"),
+        ({"input_size": 0}, "multiple of 32"),
+        ({"input_size": 96.0}, "input_size must be of type int"),
     ],
 )
 def test_wrong_settings_are_named(settings: dict[str, object], says: str) -> None:

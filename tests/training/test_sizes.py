@@ -40,21 +40,6 @@ def test_dropout_and_input_size_are_set_where_they_are_asked_for() -> None:
             build(name, input_size=160)
 
 
-@pytest.mark.parametrize(
-    ("settings", "says"),
-    [
-        ({"dropout": 1.0}, "dropout cannot be 1.0"),
-        ({"dropout": "much"}, "dropout must be of type float"),
-        ({"input_size": 100}, "multiple of 32"),
-        ({"input_size": 0}, "multiple of 32"),
-        ({"input_size": 96.0}, "input_size must be of type int"),
-    ],
-)
-def test_wrong_values_are_named(settings: dict[str, object], says: str) -> None:
-    with pytest.raises(ConfigError, match=says):
-        make_config(settings)
-
-
 def test_settings_left_to_the_network_are_left_out_of_the_file(tmp_path: Path) -> None:
     path = tmp_path / "c.toml"
     for settings in ({}, {"dropout": 0, "input_size": 96}):
