@@ -72,18 +72,18 @@ def export(network: Network, card: Card) -> bytes:
         quantizer = MatMulNBitsQuantizer(model, block_size=32, is_symmetric=True)
         quantizer.process()
         model = quantizer.model.model
+    for node in model.graph.node:  # stack traces of the exporter: they hold paths of the machine it ran on
+        del node.metadata_props[:]
+        node.doc_string = ""
+    for value in (*model.graph.value_info, *model.graph.input, *model.graph.output, *model.graph.initializer):
+        del value.metadata_props[:]
+    del model.graph.metadata_props[:]
+    model.producer_name, model.doc_string = "realface", ""
     return with_card(model.SerializeToString(), card)
 
 
 def with_card(data: bytes, card: Card) -> bytes:
     """The same detector file with another card."""
     model = onnx.load_from_string(data)
-    model.producer_name, model.doc_string = "realface", ""
-    for node in model.graph.node:  # stack traces of the exporter: they hold paths of the machine it ran on
-        del node.metadata_props[:]
-        node.doc_string = ""
-    for value in (*model.graph.value_info, *model.graph.input, *model.graph.output, *model.graph.initializer):
-        del value.metadata_props[:]
-    del model.graph.metadata_props[:], model.metadata_props[:]
     onnx.helper.set_model_props(model, {KEY: card.to_json()})
     return bytes(model.SerializeToString(deterministic=True))
