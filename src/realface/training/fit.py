@@ -247,7 +247,7 @@ def fit(task: Task, run: Path, *, resume: bool = False, quiet: bool = False) -> 
             warnings.simplefilter("ignore")  # Lightning's advice on workers and folders
             task.train()  # Lightning leaves it as it is, and whoever computed features has set it to eval
             try:
-                trainer.fit(task, ckpt_path=last if resume and last.exists() else None, weights_only=False)
+                trainer.fit(task, ckpt_path=last if resume and last.exists() else None)
             except (KeyboardInterrupt, SystemExit):  # of the first, Lightning makes the second, deaf to more of them
                 signal.signal(signal.SIGINT, on_ctrl_c)
                 raise KeyboardInterrupt from None
