@@ -7,15 +7,15 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import optuna
 import pytest
 import pytorch_lightning as pl
-import tiny as tiny_network
 from PIL import Image
 from sqlalchemy import Engine, event
+from tiny import Tiny
 
 from realface import cli
 from realface.data import Sample
@@ -32,16 +32,10 @@ from realface.training.tune_results import Tuned
 every_network = pytest.mark.parametrize("name", NETWORKS)
 
 
-class Tiny(tiny_network.Tiny):
-    """The same in half the passes."""
-
-    defaults: ClassVar = {**tiny_network.Tiny.defaults, "epochs": 2}
-
-
 @pytest.fixture(autouse=True)
-def tiny(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setitem(NETWORKS, "tiny", Tiny)
-    monkeypatch.setenv("REALFACE_CACHE", str(tmp_path / "cache"))
+def two_epochs(tiny: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half of what the tiny network trains for elsewhere."""
+    monkeypatch.setitem(Tiny.defaults, "epochs", 2)
 
 
 @pytest.fixture(autouse=True)

@@ -6,7 +6,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from test_tune import Stub, faces, hasty_database, smooth, stub, tiny, trials  # noqa: F401
+from test_tune import Stub, faces, hasty_database, smooth, stub, trials, two_epochs  # noqa: F401
 
 from realface.errors import ConfigError, DataError
 from realface.training.config import Config, make_config
