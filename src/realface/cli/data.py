@@ -56,8 +56,8 @@ def audit(
     """
     need("train")
     from ..data.audit import audit as run_audit
-    from ..data.fix import check_target
     from ..data.fix import fix as write_fixed
+    from ..data.layouts import check_target
     from ..data.summary import summary
 
     for path in filter(None, (out, fix)):

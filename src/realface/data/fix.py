@@ -7,11 +7,10 @@ import os
 from collections.abc import Collection
 from pathlib import Path
 
-from ..errors import DataError
 from ..harmless import printable
 from ..paths import write_asked
 from .audit import Audit
-from .layouts import NAMES, unwrapped
+from .layouts import NAMES, check_target
 
 _KEPT_FIRST = ("test", "valid", "train")
 """A picture in several splits stays in the first of these: what was measured before can be measured again."""
@@ -39,21 +38,6 @@ def kept_rows(audit: Audit, without: Collection[int] = ()) -> list[int]:
         left = [row for row in group.rows if row not in gone]
         gone |= {row for row in left if order(row) > min(map(order, left))}
     return [row for row in range(len(audit.samples)) if row not in gone]
-
-
-def check_target(data: str | Path, out: Path) -> None:
-    """Refuse to write `out` over the manifest of `data`, before any work is done.
-
-    Raises:
-        DataError: it is that manifest, or the folder of `data` cannot be read.
-    """
-    try:
-        root = unwrapped(Path(data))
-        same = out.exists() and any(path.exists() and out.samefile(path) for path in (root, root / "manifest.csv"))
-    except OSError as error:
-        raise DataError(f"{data}: cannot be read: {error}") from None
-    if same:
-        raise DataError(f"{out} is what is read; give the new file another name")
 
 
 def fix(audit: Audit, out: Path) -> int:

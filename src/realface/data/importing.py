@@ -19,11 +19,10 @@ from ..errors import DataError, ImageError, Unreadable
 from ..harmless import printable
 from ..paths import check_name, whole
 from .facts import Facts, read_all
-from .fix import check_target
 from .importing_archives import download, is_zip, unpack_zip
 from .importing_parquet import shards, unpack_parquet
 from .importing_sets import PUBLISHED, Found, Published, differences, in_folder
-from .layouts import NAMES, SPLITS, Sample
+from .layouts import NAMES, SPLITS, Sample, check_target
 
 FETCH = "kaggle:"
 COLUMNS = {

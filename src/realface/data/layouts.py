@@ -189,6 +189,21 @@ def unwrapped(root: Path) -> Path:
     return root
 
 
+def check_target(data: str | Path, out: Path) -> None:
+    """Refuse to write `out` over the manifest of `data`, before any work is done.
+
+    Raises:
+        DataError: it is that manifest, or the folder of `data` cannot be read.
+    """
+    try:
+        root = unwrapped(Path(data))
+        same = out.exists() and any(path.exists() and out.samefile(path) for path in (root, root / "manifest.csv"))
+    except OSError as error:
+        raise DataError(f"{data}: cannot be read: {error}") from None
+    if same:
+        raise DataError(f"{out} is what is read; give the new file another name")
+
+
 def pictures_in(folder: Path) -> Iterator[Path]:
     """The files in a folder and those below it that are pictures by their names, without what is hidden.
 

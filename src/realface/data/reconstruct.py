@@ -25,8 +25,7 @@ from ..progress import track
 from . import makers
 from .autoencoders import STEP, Autoencoder, load
 from .crops import read_face
-from .fix import check_target
-from .layouts import Sample, read_data
+from .layouts import Sample, check_target, read_data
 from .makers import Maker
 
 LARGEST = 512  # pixels a side; of a larger face its middle is taken, never a smaller copy of it
