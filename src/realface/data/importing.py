@@ -116,9 +116,8 @@ def import_data(source: str, out: Path, *, copy_to: Path | None = None, expect: 
     def rows() -> Iterator[_Row]:
         nonlocal odd
         base, resolved = Path(os.path.realpath(out.parent)), cache(os.path.realpath)  # of links in a circle too
-        facts = read_all([s for s in found.samples if s.path not in found.conflicts])
-        for sample in found.samples:
-            told = None if sample.path in found.conflicts else next(facts)
+        for sample, facts in zip(found.samples, read_all(found.samples), strict=True):
+            told = None if sample.path in found.conflicts else facts
             path = Path(resolved(sample.path.parent), sample.path.name)
             name = (path.relative_to(base) if path.is_relative_to(base) else path).as_posix()
             text = name.encode(errors="backslashreplace").decode()
@@ -134,7 +133,6 @@ def import_data(source: str, out: Path, *, copy_to: Path | None = None, expect: 
                 if told:
                     broken.append(f"{text}: {told}")
             yield _row(text, sample, told, known)
-        next(facts, None)  # there are no more; without being asked for one, their bar would end before it is full
 
     _write(out, rows())
     if known:
