@@ -21,7 +21,7 @@ from ..paths import check_name, whole
 from .facts import Facts, read_all
 from .importing_archives import download, is_zip, unpack_zip
 from .importing_parquet import shards, unpack_parquet
-from .importing_sets import PUBLISHED, Found, Published, differences, in_folder
+from .importing_sets import PUBLISHED, Found, Published, differences, in_folder, total
 from .layouts import NAMES, SPLITS, Sample, check_target
 
 FETCH = "kaggle:"
@@ -73,15 +73,13 @@ class Imported:
     def summary(self) -> str:
         """Counts beside those published, problems, notes and the verdict, as text for a person."""
         wanted = self.known.counts if self.known else {}
-        keys = [(split, name) for split in SPLITS for name in NAMES]
         lines = [f"{'split':<7}{'class':<6}{'usable':>9}{'unusable':>10}{'published':>11}"]
-        for key in keys:
-            if self.usable[key] or self.unusable[key] or key in wanted:
-                lines.append(_line(key, self.usable[key], self.unusable[key], wanted.get(key)))
-        for name in NAMES:
-            there = [sum(counts[split, name] for split in SPLITS) for counts in (self.usable, self.unusable)]
-            published = sum(number for (_, own), number in wanted.items() if own == name)
-            lines.append(_line(("all", name), there[0], there[1], published or None))
+        for split in (*SPLITS, ""):
+            for name in NAMES:
+                usable, unusable, published = (total(n, split, name) for n in (self.usable, self.unusable, wanted))
+                if usable or unusable or published or not split:
+                    told = f"{published:,}" if published else "-"
+                    lines.append(f"{split or 'all':<7}{name:<6}{usable:>9,}{unusable:>10,}{told:>11}")
         lines += ["", *self.problems, *(f"note: {text}" for text in self.notes)]
         lines += [f"{self.known.name if self.known else 'your pictures'}: {self.verdict}", f"manifest: {self.out}"]
         return "\n".join(map(printable, lines))
@@ -195,8 +193,3 @@ def _write(out: Path, rows: Iterable[_Row]) -> None:
                 writer.write_table(pyarrow.Table.from_pylist(some, schema=schema))
     except OSError as error:
         raise DataError(f"{out}: cannot be written: {error}") from None
-
-
-def _line(key: tuple[str, str], usable: int, unusable: int, published: int | None) -> str:
-    wanted = "-" if published is None else f"{published:,}"
-    return f"{key[0]:<7}{key[1]:<6}{usable:>9,}{unusable:>10,}{wanted:>11}"

@@ -116,7 +116,7 @@ def differences(
         odd: pictures of another size than all should have.
     """
     for (split, name), wanted in known.counts.items():
-        there, broken = (_total(number, split, name) for number in (counts, unreadable))
+        there, broken = (total(number, split, name) for number in (counts, unreadable))
         kind = " ".join(filter(None, [name, split, "pictures"]))
         if there + broken < wanted:
             yield f"partial: {wanted - there - broken:,} of {wanted:,} {kind} are missing"
@@ -126,7 +126,8 @@ def differences(
         yield f"wrong: {odd:,} pictures are not {known.side} x {known.side} pixels"
 
 
-def _total(counts: Counter[tuple[str, str]], split: str, name: str) -> int:
+def total(counts: Mapping[tuple[str, str], int], split: str, name: str) -> int:
+    """Of counts by split and class, those of a class in a split, or in all where the split is ""."""
     return sum(number for key, number in counts.items() if key[1] == name and split in ("", key[0]))
 
 
