@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from sklearn.ensemble import HistGradientBoostingClassifier
-from sklearn.metrics import roc_auc_score
-from sklearn.model_selection import StratifiedGroupKFold
+from sklearn.model_selection import StratifiedGroupKFold, cross_val_score
 
 from ..images import FORMATS
 from ..progress import track
@@ -90,18 +89,18 @@ def shortcuts(facts: Sequence[Facts], labels: np.ndarray, sources: np.ndarray, g
     """
     columns = {name: np.array([list(fact.numbers(f)) for f in facts], np.float32) for name, fact in FACTS.items()}
     columns |= {name: np.hstack([columns[part] for part in parts]) for name, parts in TOGETHER.items()}
-    names, codes = np.unique(sources, return_inverse=True)
-    fewest = np.minimum(*(np.bincount(codes[labels == label], minlength=len(names)) for label in (0, 1)))
-    both = names[(fewest > 0) & (names != "")].tolist()
+    both = set(sources[labels == 0].tolist()) & set(sources[labels == 1].tolist())
     found = []
-    for source in track(["", *both], "looking for shortcuts"):
+    for source in track(["", *sorted(both - {""})], "looking for shortcuts"):
         rows = np.flatnonzero(sources == source) if source else np.arange(len(labels))
         if len(rows) > MOST:
             rows = np.sort(np.random.default_rng(0).choice(rows, MOST, replace=False))
         if min(len(set(groups[rows][labels[rows] == label])) for label in (0, 1)) < LEAST:
             found.append(Shortcut(source, "all facts together", None, TOO_FEW))
             continue
-        folds = list(StratifiedGroupKFold(5, shuffle=True, random_state=0).split(rows, labels[rows], groups[rows]))
+        parts = StratifiedGroupKFold(5, shuffle=True, random_state=0).split(rows, labels[rows], groups[rows])
+        # groups of copies can leave a fold with one class
+        folds = [fold for fold in parts if all(len(set(labels[rows[part]])) == 2 for part in fold)]
         for name, values in columns.items():
             auc = _auc(values[rows], labels[rows], folds)
             verdict = next(verdict for verdict, least in FROM.items() if round(auc, 2) >= least)
@@ -112,16 +111,12 @@ def shortcuts(facts: Sequence[Facts], labels: np.ndarray, sources: np.ndarray, g
 
 
 def _auc(values: np.ndarray, labels: np.ndarray, folds: list[tuple[np.ndarray, np.ndarray]]) -> float:
-    if (values == values[0]).all():
+    if not folds or (values == values[0]).all():
         return 0.5
-    aucs = []
-    for train, test in folds:
-        if len(set(labels[train])) == len(set(labels[test])) == 2:  # groups of copies can leave a fold with one class
-            trees = HistGradientBoostingClassifier(
-                max_iter=50, max_leaf_nodes=8, min_samples_leaf=10, early_stopping=False, random_state=0
-            ).fit(values[train], labels[train])
-            aucs.append(roc_auc_score(labels[test], trees.predict_proba(values[test])[:, 1]))
-    return float(np.mean(aucs)) if aucs else 0.5
+    trees = HistGradientBoostingClassifier(
+        max_iter=50, max_leaf_nodes=8, min_samples_leaf=10, early_stopping=False, random_state=0
+    )
+    return float(cross_val_score(trees, values, labels, cv=folds, scoring="roc_auc").mean())
 
 
 def _commonest(words: list[str], labels: np.ndarray) -> str:
