@@ -6,7 +6,7 @@ import shutil
 import stat
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from pathlib import Path, PureWindowsPath
 
 from ..errors import DataError, MissingExtra
@@ -73,9 +73,8 @@ def unpack_zip(path: Path, to: Path | None, expect: str = "") -> Found:
     with archive:
         members = _checked(path, archive.infolist())
         own = to and to / path.stem.strip(". ")
-        names = {_folded(Path(*_parts(member))) for member in members}
-        to = made_folder(path, own, sum(member.file_size for member in members), names)
-        for member in track(members, "unpacking"):
+        to = made_folder(path, own, sum(member.file_size for member in members.values()), members)
+        for member in track(members.values(), "unpacking"):
             try:
                 with archive.open(member) as file:
                     data = file.read(member.file_size + 1)  # as many bytes are made, or a few thousand
@@ -105,16 +104,15 @@ def _parts(member: zipfile.ZipInfo) -> tuple[str, ...]:
     return PureWindowsPath(member.filename).parts
 
 
-def _checked(path: Path, members: Sequence[zipfile.ZipInfo]) -> list[zipfile.ZipInfo]:
-    """The files that are wanted, if every one in the archive is harmless.
+def _checked(path: Path, members: Sequence[zipfile.ZipInfo]) -> dict[str, zipfile.ZipInfo]:
+    """The files that are wanted, by name, folded, if every one in the archive is harmless.
 
     Raises:
         DataError
     """
     if len(members) > FILES:
         raise DataError(f"{path} holds {len(members):,} files, more than is unpacked")
-    seen: set[str] = set()
-    kept = []
+    kept: dict[str, zipfile.ZipInfo] = {}
     for member in members:
         name, parts = member.filename, _parts(member)
         up = any(not part.rstrip(". ") for part in parts)  # Windows cuts dots and spaces off the end of a name
@@ -128,7 +126,7 @@ def _checked(path: Path, members: Sequence[zipfile.ZipInfo]) -> list[zipfile.Zip
             if ":" in name:
                 raise DataError(f"{path} holds {name!r}, a name that Windows takes for a drive; not unpacked")
             key = _folded(Path(*parts))
-            if key in seen:
+            if key in kept:
                 raise DataError(f"{path} holds {name!r} twice; not unpacked")
             if member.flag_bits & 1:
                 raise DataError(f"{path} is locked with a password; unpack it yourself and import the folder")
@@ -136,16 +134,15 @@ def _checked(path: Path, members: Sequence[zipfile.ZipInfo]) -> list[zipfile.Zip
                 raise DataError(f"{path} is packed in a way that is not read; pack it again, as an ordinary zip file")
             if member.file_size > LARGEST:
                 raise DataError(f"{path}: {name!r} would be {member.file_size:,} bytes large; not unpacked")
-            seen.add(key)
-            kept.append(member)
-    if sum(member.file_size for member in kept) > TOTAL:
+            kept[key] = member
+    if sum(member.file_size for member in kept.values()) > TOTAL:
         raise DataError(f"{path} would be larger than {TOTAL:,} bytes; not unpacked")
-    if all(_parts(member)[-1] in _TABLES for member in kept):
+    if all(_parts(member)[-1] in _TABLES for member in kept.values()):
         raise DataError(f"{path}: no pictures found in it")
     return kept
 
 
-def made_folder(source: Path, to: Path | None, size: int, names: set[str] | None = None) -> Path:
+def made_folder(source: Path, to: Path | None, size: int, names: Container[str] | None = None) -> Path:
     """The folder to unpack to, made where it is missing.
 
     Where the `names` of all that will be in it are given, folded, nothing else may be there that would be taken for a
