@@ -133,8 +133,7 @@ def _parquet_rows(path: Path) -> Iterator[tuple[str, dict[str, str | None]]]:
 
 def _texts(column: Any) -> list[str | None]:
     """The cells of an Arrow column as text, those that share a value as one object."""
-    if not hasattr(column, "dictionary"):
-        column = column.dictionary_encode()
+    column = column.dictionary_encode()  # or as it is, where it is that already
     words = [None if word is None else str(word) for word in column.dictionary.to_pylist()]
     return [None if index is None else words[index] for index in column.indices.to_pylist()]
 
