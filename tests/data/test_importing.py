@@ -332,11 +332,6 @@ class TestOwnPictures:
         write(tmp_path / "own/faces/manifest.csv", b"path,label,split\nreal/a.jpg,real,test\n")
         assert [(r["path"], r["split"]) for r in rows(run(tmp_path / "own"))] == [("own/faces/real/a.jpg", "test")]
 
-    def test_no_path_holds_nul(self, run: Run, tmp_path: Path) -> None:
-        write(tmp_path / "m.csv", b"path,label\na.jpg,real\nb\0/c.jpg,fake\n")
-        with pytest.raises(DataError, match=r"m\.csv, line 3: the path has a NUL character in it"):
-            run(tmp_path / "m.csv")
-
     def test_links_in_a_circle(self, run: Run, tmp_path: Path) -> None:
         (tmp_path / "circle").symlink_to(tmp_path / "circle")
         write(tmp_path / "a.jpg", picture("a"))
