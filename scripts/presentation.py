@@ -6,9 +6,7 @@ One file that opens anywhere: plots are SVG in it, nothing is loaded. Arrow keys
 without scripts they stand below each other. A test renders it again and fails where the results say otherwise.
 """
 
-import csv
 import io
-import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +15,7 @@ from typing import Any
 import matplotlib
 
 matplotlib.use("Agg")
-from figures import DETECTORS, RESULTS, number, percent, rate
+from figures import DETECTORS, five, number, percent, rate, result
 from jinja2 import Environment, StrictUndefined
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
@@ -37,11 +35,6 @@ LOOK: Any = {
     "axes.spines.right": False,
 }
 Table = list[tuple[str, list[str]]]
-
-
-def result(name: str) -> Any:
-    """What a results file holds."""
-    return json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
 
 
 def svg(figure: Figure, told: str) -> str:
@@ -165,8 +158,6 @@ def rendered() -> str:
     accused = [
         row[key] for row in left_out["sources"]["fused"].values() for key in row if re.match("accused_(c|d)", key)
     ]
-    path = RESULTS / "five-networks.csv"
-    five = list(csv.DictReader(path.read_text(encoding="utf-8").splitlines())) if path.exists() else []
     timed = result("speed")
     with matplotlib.rc_context(LOOK):
         plots = {
@@ -192,7 +183,7 @@ def rendered() -> str:
         compared=compared(detectors),
         calibrated=calibrated(detectors),
         policy=detectors["best"]["policy"],
-        five=five,
+        five=five(),
         mean=left_out["mean"]["fused"],
         worst_accused={"share": max(accused)},
         grids=grids,

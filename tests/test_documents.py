@@ -1,22 +1,17 @@
 """The documents say what was measured."""
 
 import hashlib
-import importlib.util
 import json
 import re
 import shutil
 import subprocess
 from pathlib import Path
 
+import figures
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 WEIGHTS = ROOT / "src" / "realface" / "weights"
-spec = importlib.util.spec_from_file_location("figures", ROOT / "scripts" / "figures.py")
-assert spec
-assert spec.loader
-figures = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(figures)
 
 
 @pytest.mark.parametrize("document", figures.DOCUMENTS)

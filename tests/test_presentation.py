@@ -4,6 +4,7 @@ import re
 import shutil
 from pathlib import Path
 
+import figures
 import matplotlib
 import presentation
 import pytest
@@ -67,9 +68,9 @@ def test_one_file_that_needs_no_other(page: str) -> None:
 def test_networks_that_are_not_compared_yet_are_said_to_be_so(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, page: str
 ) -> None:
-    for path in presentation.RESULTS.glob("*.json"):
+    for path in figures.RESULTS.glob("*.json"):
         shutil.copy(path, tmp_path)
-    monkeypatch.setattr(presentation, "RESULTS", tmp_path)
+    monkeypatch.setattr(figures, "RESULTS", tmp_path)
     assert "Not measured yet: <code>python scripts/five_networks.py DATA</code>" in presentation.rendered()
     (tmp_path / "five-networks.csv").write_text(
         "network,parameters,accuracy,auc,auc_140k,robust_auc,faces_per_second,epochs,minutes,train,hardware\n"

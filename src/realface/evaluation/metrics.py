@@ -280,7 +280,7 @@ def table(groups: dict[str, Figures], what: str = "source") -> str:
 def markdown(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A table in Markdown, numbers from the second column on."""
     bar = r"\|"
-    lines = [f"| {' | '.join(cell.replace('|', bar) for cell in cells)} |" for cells in (heads, *rows)]
+    lines = ["|" + "".join(f" {cell.replace('|', bar)} |" if cell else " |" for cell in row) for row in (heads, *rows)]
     return "\n".join([lines[0], "|---|" + "--:|" * (len(heads) - 1), *lines[1:]])
 
 
