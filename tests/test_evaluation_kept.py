@@ -54,9 +54,9 @@ def test_a_killed_run_goes_on_where_it_stopped(data: Path, detector: Detector, m
     out, look = data / "out", evaluating.look
     asked: list[int] = []
 
-    def killed(detector: Detector, samples: list, *rest: object) -> Iterator[Seen | str]:
-        asked.append(len(samples))
-        for number, seen in enumerate(look(detector, samples, *rest)):  # type: ignore[arg-type]
+    def killed(detector: Detector, paths: list, *rest: object) -> Iterator[Seen | str]:
+        asked.append(len(paths))
+        for number, seen in enumerate(look(detector, paths, *rest)):  # type: ignore[arg-type]
             if number == 4 and len(asked) == 1:
                 raise KeyboardInterrupt
             yield seen

@@ -24,9 +24,9 @@ from . import rows as kept_rows
 from .commands import BATCH, Command
 from .compare import differences
 from .grid import grid_figures
-from .metrics import called, classes, drawn, grouped, grouped_by_size, of_answers, operating_points
+from .metrics import classes, drawn, grouped, grouped_by_size, of_answers, operating_points
 from .origin import origin
-from .rows import CODES, Picture, Row, answers
+from .rows import Picture, Row, answers
 from .scores import look
 
 Judge = Detector | Command
@@ -244,19 +244,19 @@ def _judged(
                 yield Row(**vars(picture), detector=judge.id.sha256, code=program(), **said)
             answered = True
         return
-    samples = [Sample(Path(p.path), p.label, p.source, "") for p in pictures]
+    paths = [Path(p.path) for p in pictures]
     # by the picture, so that it gets the same noise whatever else is measured
     seeds = [tuple(hashlib.sha256(p.sha256.encode()).digest()[:8]) for p in pictures]
-    words = {code: word for word, code in CODES.items()}
-    for picture, seen in zip(pictures, look(judge, samples, label, [GRID[cell] for cell in cells], seeds), strict=True):
+    answer = judge.card.thresholds.answer
+    for picture, seen in zip(pictures, look(judge, paths, label, [GRID[cell] for cell in cells], seeds), strict=True):
         who = vars(picture) | {"detector": judge.id.sha256, "code": program()}
         if isinstance(seen, str):
             yield Row(**who, status=seen if seen == "no_face" else "error")
             continue
-        fake = judge.probabilities(seen.logits)
-        verdicts = [words[code] for code in called(fake, seen.judged, judge.card.thresholds).tolist()]
-        of_cells = dict(zip(cells, fake.tolist(), strict=True))
-        yield Row(**who, status="ok", side=seen.side, fake=of_cells, called=dict(zip(cells, verdicts, strict=True)))
+        fakes = dict(zip(cells, judge.probabilities(seen.logits).tolist(), strict=True))
+        judged = dict(zip(cells, seen.judged.tolist(), strict=True))
+        called: dict[str, str] = {cell: answer(fakes[cell]) if judged[cell] else "inconclusive" for cell in cells}
+        yield Row(**who, status="ok", side=seen.side, fake=fakes, called=called)
 
 
 def _described(judge: Judge, pictures: Sequence[Picture]) -> dict[str, Any]:

@@ -127,10 +127,7 @@ def line(row: Row) -> str:
 
 
 def _row(text: str) -> Row:
-    raw = json.loads(text)
-    if not isinstance(raw, dict):
-        raise TypeError
-    row = Row(**raw)
+    row = Row(**json.loads(text))
     texts = (row.path, row.sha256, row.source, row.generator, row.detector, row.code)
     if not all(isinstance(part, str) for part in texts) or row.status not in STATUSES or row.label not in (0, 1):
         raise ValueError

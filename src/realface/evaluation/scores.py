@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from threading import Lock
 
 import numpy as np
@@ -39,7 +40,7 @@ class Seen:
 
 def look(
     detector: Detector,
-    samples: Sequence[Sample],
+    paths: Sequence[Path],
     label: str,
     changes: Sequence[Change],
     seeds: Iterable[Sequence[int]],
@@ -52,15 +53,15 @@ def look(
 
     Args:
         detector: the detector.
-        samples: the pictures.
+        paths: the pictures.
         label: what the progress display says is being done.
         changes: what is done to a crop; those of one picture all begin with the same random numbers.
         seeds: fix these, one of each picture.
     """
 
-    def one(sample: Sample, seed: Sequence[int]) -> Seen | str:
+    def one(path: Path, seed: Sequence[int]) -> Seen | str:
         try:
-            face = read_face(sample.path, detector.card.preprocessing.crop)
+            face = read_face(path, detector.card.preprocessing.crop)
         except ImageError as error:
             return error.code
         with alone if face.pixels.shape[0] > LARGE else nullcontext():
@@ -69,7 +70,7 @@ def look(
         return Seen(face.pixels.shape[0], ~detector.unfamiliar(novelty) & (face.reason is None), logits, novelty)
 
     alone = Lock()
-    return spread(lambda pair: one(*pair), zip(samples, seeds, strict=True), label, len(samples))
+    return spread(lambda pair: one(*pair), zip(paths, seeds, strict=True), label, len(paths))
 
 
 @dataclass(frozen=True)
@@ -128,9 +129,9 @@ def score_each(
     """
     missed: dict[bool, list[str]] = {True: [], False: []}  # by whether it is a face that is missing
     kept: list[tuple[Sample, Seen]] = []
-    for sample, seen in zip(
-        samples, look(detector, samples, label, changes, [(seed, row) for row in range(len(samples))]), strict=True
-    ):
+    seeds = [(seed, row) for row in range(len(samples))]
+    told = look(detector, [sample.path for sample in samples], label, changes, seeds)
+    for sample, seen in zip(samples, told, strict=True):
         if isinstance(seen, str):
             missed[seen == NoFace.code].append(str(sample.path))
         else:
