@@ -11,25 +11,22 @@ import argparse
 import json
 from pathlib import Path
 
-from figures import RESULTS
+from figures import RESULTS, VERDICTS, result
 
 from realface import Detector
+from realface.degrade import AS_IT_IS
+from realface.evaluation.metrics import of_answers
 from realface.evaluation.origin import origin, result_file
-from realface.evaluation.rows import FILE
+from realface.evaluation.rows import FILE, Row, answers, read
 
 EVALUATE = "realface evaluate DATA --detector fast --detector best --out REPORT"
-Answer = tuple[int, float, str]  # label, probability of fake, verdict
 
 
-def figures(answers: list[Answer]) -> dict[str, float]:
+def figures(rows: dict[str, Row]) -> dict[str, float]:
     """Accuracy at 0.5 and the shares of wrong and of inconclusive verdicts."""
-    real, fake = ([called for label, _, called in answers if label == which] for which in (0, 1))
-    return {
-        "accuracy": round(sum((p >= 0.5) == bool(label) for label, p, _ in answers) / len(answers), 4),
-        "bpcer": round(real.count("fake") / len(real), 4),
-        "apcer": round(fake.count("real") / len(fake), 4),
-        "inconclusive": round((real + fake).count("inconclusive") / len(answers), 4),
-    }
+    got = answers(list(rows.values()))
+    told = of_answers(got.labels, got.fake, got.called, spread={})
+    return {key: round(told[key], 4) for key in VERDICTS}
 
 
 def main() -> None:
@@ -37,36 +34,32 @@ def main() -> None:
     parser.add_argument("report", type=Path)
     parser.add_argument("--out", type=result_file, default=RESULTS / "cascade.json")
     options = parser.parse_args()
-    names = {Detector.load(name).id.sha256: name for name in ("fast", "best")}
-    limits = Detector.load("fast").card.thresholds
-    rows: dict[str, dict[str, Answer]] = {"fast": {}, "best": {}}
-    for line in (options.report / FILE).read_text(encoding="utf-8").splitlines():
-        row = json.loads(line)
-        if row["status"] == "ok":
-            [fake], [called] = row["fake"].values(), row["called"].values()
-            rows[names[row["detector"]]][row["path"]] = (row["label"], fake, called)
-    unsure = {
+    detectors = {name: Detector.load(name) for name in ("fast", "best")}
+    kept = [row for row in read(options.report / FILE) if row.status == "ok"]
+    rows = {name: {row.path: row for row in kept if row.detector == of.id.sha256} for name, of in detectors.items()}
+    limits = detectors["fast"].card.thresholds
+    unsure = {  # but for those with a reason of their own
         path
-        for path, (_, fake, called) in rows["fast"].items()
-        if called == "inconclusive" and limits.real_below <= fake < limits.fake_from
+        for path, row in rows["fast"].items()
+        if row.called[AS_IT_IS] == limits.answer(row.fake[AS_IT_IS]) == "inconclusive"
     }
     auto = {path: rows["best" if path in unsure else "fast"][path] for path in rows["fast"]}
-    took = json.loads((RESULTS / "speed.json").read_text())["milliseconds_on_one_core"]
+    took = result("speed")["milliseconds_on_one_core"]
     sent = len(unsure) / len(auto)
     cost = {"fast": took["fast"], "best": took["best"], "auto": took["fast"] + sent * took["best"]}
-    result = {
+    found = {
         "command": f"{EVALUATE}; python scripts/cascade.py REPORT",
         **origin(),
-        "detectors": {name: sha256 for sha256, name in names.items()},
+        "detectors": {name: of.id.sha256 for name, of in detectors.items()},
         "pictures": len(auto),
         "sent_on": round(sent, 4),
         "rows": {
-            name: figures(list(answers.values())) | {"faces_per_second": round(1000 / cost[name], 1)}
-            for name, answers in (("fast", rows["fast"]), ("auto", auto), ("best", rows["best"]))
+            name: figures(of) | {"faces_per_second": round(1000 / cost[name], 1)}
+            for name, of in (("fast", rows["fast"]), ("auto", auto), ("best", rows["best"]))
         },
     }
-    options.out.write_text(json.dumps(result, indent=1) + "\n")
-    print(json.dumps(result, indent=1))
+    options.out.write_text(json.dumps(found, indent=1) + "\n")
+    print(json.dumps(found, indent=1))
 
 
 if __name__ == "__main__":
