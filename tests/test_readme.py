@@ -1,6 +1,5 @@
 """The README can be believed: its commands run, its Python runs, its figures are measured ones."""
 
-import io
 import json
 import re
 import shlex
@@ -59,7 +58,9 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def run(place: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+def run(
+    place: Path, run: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
+) -> Callable[[str], None]:
     """Runs a command as it stands, but what installs, trains for hours, opens a browser or fetches.
 
     Those are changed as little as can be; a command that nothing here knows fails.
@@ -70,11 +71,8 @@ def run(place: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
         assert done.returncode == 0, done.stderr
 
     def realface(*words: str, stdin: bytes = b"") -> None:
-        monkeypatch.setattr(sys, "argv", ["realface", *words])
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        assert not ended.value.code, words
+        status, _, err = run(*words, stdin=stdin)
+        assert status == 0, f"{words}: {err}"
 
     def fetch(name: str) -> str:
         from realface.networks import pretrained

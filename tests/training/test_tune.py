@@ -3,7 +3,6 @@
 import csv
 import pickle
 import sqlite3
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +16,6 @@ from PIL import Image
 from sqlalchemy import Engine, event
 from tiny import Tiny
 
-from realface import cli
 from realface.data import Sample
 from realface.errors import ConfigError, DataError
 from realface.networks import NETWORKS
@@ -259,11 +257,7 @@ def test_training_that_diverges_has_no_figure(faces: Path) -> None:
 
 
 def test_ctrl_c_ends_cleanly_and_its_settings_are_tried_again(
-    faces: Path,
-    tmp_path: Path,
-    stub: Callable[[Stub], None],
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    run, faces: Path, tmp_path: Path, stub: Callable[[Stub], None]
 ) -> None:
     rates: list[float] = []
 
@@ -273,21 +267,15 @@ def test_ctrl_c_ends_cleanly_and_its_settings_are_tried_again(
             raise KeyboardInterrupt
         return smooth(config, fold)
 
-    def call(*more: str) -> tuple[int, str, str]:
-        words = ["tune", str(faces), "--network", "tiny", "--trials", "3", "--folds", "2", "--out", str(tmp_path / "o")]
-        monkeypatch.setattr(sys, "argv", ["realface", *words, *more])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        return int(ended.value.code or 0), *capsys.readouterr()
-
+    words = ["tune", faces, "--network", "tiny", "--trials", 3, "--folds", 2, "--out", tmp_path / "o"]
     stub(auc)
-    status, _, err = call()
+    status, _, err = run(*words)
     assert status == 130
     assert "--resume" in err
     assert "Traceback" not in err
     assert (tmp_path / "o" / "best.toml").exists()
     assert [row["state"] for row in trials(tmp_path / "o")] == ["complete", "fail", "waiting"]
-    status, out, _ = call("--resume")
+    status, out, _ = run(*words, "--resume")
     assert status == 0
     assert "best of 3 trials" in out
     rows = trials(tmp_path / "o")
