@@ -2,7 +2,7 @@
 
 import io
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -115,6 +115,14 @@ def encoded(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, kind, **options)
     return buffer.getvalue()
+
+
+def in_turns(folder: Path, images: Iterable[Image.Image]) -> None:
+    """Save pictures as real and fake ones in turns: real/0.png, fake/1.png, …"""
+    for i, image in enumerate(images):
+        path = folder / ("real", "fake")[i % 2] / f"{i}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        image.save(path)
 
 
 @pytest.fixture

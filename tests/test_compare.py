@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import brightness_detector, encoded, grey
+from conftest import brightness_detector, encoded, grey, in_turns
 
 from realface.card import Thresholds
 from realface.degrade import AS_IT_IS, GRID
@@ -122,10 +122,7 @@ def test_only_what_both_answered_counts(scores: tuple[np.ndarray, ...]) -> None:
 
 def test_two_evaluations_from_the_command_line(run, tmp_path: Path) -> None:
     data = tmp_path / "data"
-    for i in range(12):
-        path = data / "test" / ("real", "fake")[i % 2] / f"{i}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(encoded(grey(60 + 10 * i + 50 * (i % 2), 64 + i)))
+    in_turns(data / "test", (grey(60 + 10 * i + 50 * (i % 2), 64 + i) for i in range(12)))
     detectors = [tmp_path / f"{name}.onnx" for name in ("one", "two")]
     for path, low in zip(detectors, (0.2, 0.4), strict=True):
         path.write_bytes(brightness_detector(thresholds=Thresholds(low, 0.8)))

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import encoded, grey
+from conftest import encoded, grey, in_turns
+from PIL import Image
 
 from realface import Detector
 from realface.card import SIZE_GROUPS, Thresholds
@@ -88,12 +89,7 @@ def test_evaluating_a_folder(tmp_path: Path, detector: Detector) -> None:
 
 
 def test_random_histories_are_the_same_every_time(tmp_path: Path, detector: Detector, rng: np.random.Generator) -> None:
-    from PIL import Image
-
-    for i in range(4):
-        path = tmp_path / "test" / ("real", "fake")[i % 2] / f"{i}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(rng.integers(0, 256, (80, 70, 3), dtype=np.uint8)).save(path)
+    in_turns(tmp_path / "test", (Image.fromarray(rng.integers(0, 256, (80, 70, 3), dtype=np.uint8)) for _ in range(4)))
     samples = read_data(tmp_path)
     first, second = (score(detector, samples, "x", change=random_history, seed=5).logits for _ in range(2))
     assert (first == second).all()

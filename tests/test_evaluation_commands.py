@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from conftest import encoded, grey
+from conftest import grey, in_turns
 from onnx import TensorProto, helper
 
 from realface import Detector
@@ -145,10 +145,7 @@ def test_a_command_beside_a_file(program, tmp_path: Path, detector: Detector, mo
     """A third of its answers are missing: they are counted, asked for again on resuming, and not in its figures."""
     monkeypatch.setattr(commands, "BATCH", 4)
     data, out = tmp_path / "data", tmp_path / "out"
-    for i in range(9):
-        path = data / "test" / ("real", "fake")[i % 2] / f"{i}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(encoded(grey(255 * (i % 2), 64 + i)))
+    in_turns(data / "test", (grey(255 * (i % 2), 64 + i) for i in range(9)))
     command = program(
         "for path in paths:\n"
         "  if int(os.path.basename(path)[0]) % 3: print(json.dumps({'path': path, 'fake': float('fake/' in path)}))"
@@ -193,10 +190,7 @@ def test_the_documented_program_measures_any_onnx_classifier(tmp_path: Path) -> 
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10), model)
     (text,) = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL)
     program.write_text(text, encoding="utf-8")
-    for i in range(6):
-        path = data / "test" / ("real", "fake")[i % 2] / f"{i}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(encoded(grey(40 + 160 * (i % 2), 64 + i)))
+    in_turns(data / "test", (grey(40 + 160 * (i % 2), 64 + i) for i in range(6)))
     (data / "test" / "fake" / "broken.png").write_bytes(b"nothing")
     command = Command(shlex.join([sys.executable, str(program), str(model), "{paths}"]))
     done = evaluate([command], data, "test")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import encoded, grey
+from conftest import encoded, grey, in_turns
 from PIL import Image
 
 from realface import Detector, degrade
@@ -66,10 +66,8 @@ def test_a_face_is_looked_for_once(data: Path, detector: Detector, monkeypatch: 
 def save_noise(folder: Path, count: int) -> None:
     """A test split of pictures of noise, real and fake in turns."""
     rng = np.random.default_rng(7)
-    for i in range(count):
-        path = folder / "test" / ("real", "fake")[i % 2] / f"{i}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(rng.integers(0, 256, (80, 70, 3), dtype=np.uint8)).save(path)
+    noise = (Image.fromarray(rng.integers(0, 256, (80, 70, 3), dtype=np.uint8)) for _ in range(count))
+    in_turns(folder / "test", noise)
 
 
 def test_each_cell_is_what_scoring_with_its_change_gives(tmp_path: Path, detector: Detector) -> None:

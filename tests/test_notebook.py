@@ -5,6 +5,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from conftest import in_turns
 from execute_notebook import NOTEBOOK, executed
 from nbclient import NotebookClient
 from PIL import Image
@@ -42,10 +43,7 @@ def test_it_runs_on_drawn_faces(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
 def test_it_runs_on_pictures_of_your_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Up to the training, which is told that the published weights were not fetched, and goes on."""
     head = Image.fromarray(astronaut()).crop((120, 0, 320, 200))
-    for i in range(24):
-        path = tmp_path / "mine" / ("real", "fake")[i % 2] / f"{i}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        head.point(lambda level, i=i: level * (100 - i) // 100).save(path)
+    in_turns(tmp_path / "mine", (head.point(lambda level, i=i: level * (100 - i) // 100) for i in range(24)))
     for name, value in {
         "REALFACE_DATA": str(tmp_path / "mine"),
         "REALFACE_NETWORKS": "efficientnet-lite0",
