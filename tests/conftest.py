@@ -131,6 +131,23 @@ def rng() -> np.random.Generator:
 
 
 @pytest.fixture
+def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """What is remembered from run to run, of this test alone."""
+    monkeypatch.setenv("REALFACE_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def tiny(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
+    """`Tiny` can be trained by its name."""
+    from tiny import Tiny
+
+    from realface.networks import NETWORKS
+
+    monkeypatch.setitem(NETWORKS, "tiny", Tiny)
+
+
+@pytest.fixture
 def small_trunks(monkeypatch: pytest.MonkeyPatch) -> None:
     """CLIP and EfficientNet of a few narrow layers that start from chance: quick to train and to export."""
     from realface.networks import clip, efficientnet
@@ -143,17 +160,6 @@ def small_trunks(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.setattr(module, name, value)
     for network in (clip.ClipB16, efficientnet.EfficientNetLite0):
         monkeypatch.setattr(network, "load_pretrained", lambda self: None)
-
-
-@pytest.fixture
-def tiny(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """The network of `tiny.py` among those to train, and a cache of its own."""
-    from tiny import Tiny
-
-    from realface.networks import NETWORKS
-
-    monkeypatch.setitem(NETWORKS, "tiny", Tiny)
-    monkeypatch.setenv("REALFACE_CACHE", str(tmp_path / "cache"))
 
 
 @pytest.fixture

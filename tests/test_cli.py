@@ -324,12 +324,7 @@ def test_networks_are_listed(run) -> None:
     assert "clip-b16" in out
 
 
-def test_training_and_evaluating_from_the_command_line(run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from test_training import Tiny
-
-    from realface.networks import NETWORKS
-
-    monkeypatch.setitem(NETWORKS, "tiny", Tiny)
+def test_training_and_evaluating_from_the_command_line(run, tiny: None, tmp_path: Path) -> None:
     data = tmp_path / "data"
     for split in ("train", "valid", "test"):
         for label, level in {"Real": 60, "FAKE": 190}.items():

@@ -16,6 +16,7 @@ from realface.data import crops
 from realface.data.crops import read_face
 from realface.faces import Candidate, Framing
 
+pytestmark = pytest.mark.usefixtures("cache")
 PORTRAIT = Image.fromarray(astronaut()[:300, 90:390])
 PICTURES = {
     "upright": PORTRAIT,
@@ -23,12 +24,6 @@ PICTURES = {
     "blurred": PORTRAIT.filter(ImageFilter.GaussianBlur(5)),
     "in a corner": Image.fromarray(np.pad(astronaut()[:300, 90:390], ((0, 200), (310, 0), (0, 0)))),
 }
-
-
-@pytest.fixture(autouse=True)
-def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    monkeypatch.setenv("REALFACE_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
 
 
 def saved(image: Image.Image, path: Path) -> Path:

@@ -232,9 +232,8 @@ def exported() -> dict[bytes, bytes]:
 
 class TestFuse:
     @pytest.fixture
-    def data(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    def data(self, tmp_path: Path, cache: Path) -> Path:
         """Dark "real" and bright "fake" pictures of two sources each, of many sizes, and one that cannot be read."""
-        monkeypatch.setenv("REALFACE_CACHE", str(tmp_path / "cache"))
         rng = np.random.default_rng(3)
         lines = ["path,label,source,split", "damaged.png,real,camera,train"]
         (tmp_path / "data").mkdir()

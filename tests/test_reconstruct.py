@@ -38,10 +38,9 @@ def write_weights(folder: Path) -> Path:
 
 
 @pytest.fixture
-def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def weights(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of five autoencoders of the right shape, four channels wide; what is cached is cached in the test."""
     monkeypatch.setattr(autoencoders, "WIDTH", 4)
-    monkeypatch.setenv("REALFACE_CACHE", str(tmp_path / "cache"))
     return write_weights(tmp_path / "weights")
 
 

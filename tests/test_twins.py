@@ -194,8 +194,7 @@ class TestReading:
         assert {fake for _, fake in rows} == {1, 5, 7}
         assert {real for real, _ in rows} == {0, 2, 4, 6}
 
-    def test_a_face_that_is_not_found_is_left_out(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv("REALFACE_CACHE", str(tmp_path / "cache"))
+    def test_a_face_that_is_not_found_is_left_out(self, tmp_path: Path, cache: Path) -> None:
         samples = [sample(tmp_path / f"{i}.png", plain(90), i) for i in range(2)]
         ((pixels, rows),) = batches(Twins(samples, [], 32, "face"))
         assert pixels.shape[0] == len(rows) == 0
@@ -211,9 +210,8 @@ class TestReading:
 
 class TestTraining:
     @pytest.fixture
-    def data(self, tmp_path: Path, small_trunks: None, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    def data(self, tmp_path: Path, small_trunks: None, cache: Path) -> dict[str, Any]:
         """A data set of one class a source and the settings of a run that learns from its pairs; fakes have stripes."""
-        monkeypatch.setenv("REALFACE_CACHE", str(tmp_path / "cache"))
         stripes = 50 * (np.arange(128) % 2)[None, :, None]
         for root, fake_source in (("data", "b"), ("pairs", "a by m")):
             rows = ["path,label,source,split"]
