@@ -7,16 +7,14 @@ are worked out from results/speed.json, on one core: milliseconds of `fast` for 
 that is sent on.
 """
 
-import argparse
-import json
 from pathlib import Path
 
-from figures import RESULTS, VERDICTS, result
+from figures import VERDICTS, result
 
 from realface import Detector
 from realface.degrade import AS_IT_IS
 from realface.evaluation.metrics import of_answers
-from realface.evaluation.origin import origin, result_file
+from realface.evaluation.origin import origin, parser_of, tell
 from realface.evaluation.rows import FILE, Row, answers, read
 
 EVALUATE = "realface evaluate DATA --detector fast --detector best --out REPORT"
@@ -30,9 +28,8 @@ def figures(rows: dict[str, Row]) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__file__, __doc__)
     parser.add_argument("report", type=Path)
-    parser.add_argument("--out", type=result_file, default=RESULTS / "cascade.json")
     options = parser.parse_args()
     detectors = {name: Detector.load(name) for name in ("fast", "best")}
     kept = [row for row in read(options.report / FILE) if row.status == "ok"]
@@ -58,8 +55,7 @@ def main() -> None:
             for name, of in (("fast", rows["fast"]), ("auto", auto), ("best", rows["best"]))
         },
     }
-    options.out.write_text(json.dumps(found, indent=1) + "\n")
-    print(json.dumps(found, indent=1))
+    tell(found, options.out)
 
 
 if __name__ == "__main__":

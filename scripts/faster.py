@@ -9,7 +9,6 @@ keeps so many pixels. Times are medians on one core, of steps that take turns. N
 `graph.OPERATORS` has no operator of 8-bit networks.
 """
 
-import argparse
 import hashlib
 import json
 import logging
@@ -27,7 +26,7 @@ from unittest import mock
 
 import numpy as np
 import onnx
-from figures import RESULTS, ROOT
+from figures import ROOT, result
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 from PIL import Image
 from sklearn.metrics import roc_auc_score
@@ -38,7 +37,7 @@ from realface.data import Sample, read_data
 from realface.data.crops import network_input, read_face
 from realface.errors import ImageError
 from realface.evaluation.evaluate import thinned
-from realface.evaluation.origin import origin, result_file
+from realface.evaluation.origin import origin, parser_of, tell
 from realface.faces import Candidate
 from realface.finder import Found
 from realface.progress import track
@@ -309,11 +308,10 @@ def is_large(sample: Sample) -> bool:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__file__, __doc__)
     parser.add_argument("data", type=Path)
     parser.add_argument("--every", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--out", type=result_file, default=RESULTS / "faster.json")
     options = parser.parse_args()
     logging.disable(logging.WARNING)  # the quantiser has a word on every channel
     if hasattr(os, "sched_setaffinity"):
@@ -332,8 +330,8 @@ def main() -> None:
     spent, rows = speed(ways, options.rounds)
     half = large(ways[TODAY], big)
     judged = judge(ways, thinned([sample for sample in samples if sample.split == "valid"], options.every))
-    keras = json.loads((RESULTS / "speed.json").read_text())["rows"]["Keras notebook-small"]["1"]
-    result = {
+    keras = result("speed")["rows"]["Keras notebook-small"]["1"]
+    found = {
         "command": f"python scripts/faster.py DATA --every {options.every}",
         **origin(),
         "instructions": instructions(),
@@ -342,8 +340,7 @@ def main() -> None:
         "rows": {name: rows[name] | judged[name] for name in ways},
         "large": half,
     }
-    options.out.write_text(json.dumps(result, indent=1) + "\n")
-    print(json.dumps(result, indent=1))
+    tell(found, options.out)
 
 
 def instructions() -> list[str]:
