@@ -34,6 +34,17 @@ def folders() -> bytes:
     return b"II*\0" + struct.pack("<IH", 8, 0xFFFF) + entries + struct.pack("<HHII", 0x8769, 4, 1, 8) * 9
 
 
+def claims() -> bytes:
+    """As many different claims as XMP can make."""
+    parts = []
+    for part in range(100):
+        body = b"http://ns.adobe.com/xap/1.0/\0" + b"".join(
+            b"<a:CreatorTool>%04dxq%04d<" % (part, i) for i in range(100)
+        )
+        parts.append(b"\xff\xe1" + struct.pack(">H", len(body) + 2) + body)
+    return b"\xff\xd8" + b"".join(parts)
+
+
 PNG = b"\x89PNG\r\n\x1a\n"
 HEIF = b"\0\0\0\x18ftypheic"
 BOMB = zlib.compress(bytes(50_000_000))
@@ -50,6 +61,7 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
     "many chunks": flood(chunk(b"IDAT", b""), PNG),
     "many EXIF": lambda: PNG + chunk(b"eXIf", folders()) * 100,
     "EXIF on EXIF": folders,
+    "many claims": claims,
     "padding": flood(b"\xff"),
     "segments": flood(b"\xff\xe2\0\x02"),
     "RIFF chunks": flood(b"abcd\0\0\0\0", b"RIFF\0\0\0\0WEBP"),
