@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from conftest import encoded, grey
 from helpers import KINDS, LOSSLESS, chunk, error, face, pixels, png, swapped_profile
-from PIL import Image, ImageCms, ImageFile
+from PIL import Image, ImageCms, ImageFile, TiffImagePlugin
 
 from realface import images
 from realface.images import decode, from_array, load, read_bytes
@@ -48,6 +48,14 @@ class TestFormats:
     )
     def test_lossy(self, kind: str, options: dict[str, object]) -> None:
         assert error(decode(encoded(face(), kind, quality=95, **options)), pixels(face())) < 5
+
+    @pytest.mark.parametrize("compression", ["raw", "tiff_lzw"])
+    def test_layers_of_a_tiff_are_passed_over(self, compression: str) -> None:
+        tags = TiffImagePlugin.ImageFileDirectory_v2()
+        tags[274], tags[37724] = 3, b"Adobe Photoshop Document Data Block\0" + bytes(9_000_000)
+        tags.tagtype[37724] = 7
+        data = encoded(face(), "TIFF", tiffinfo=tags, compression=compression)
+        assert np.array_equal(decode(data), pixels(face())[::-1, ::-1]), "what comes before them is known"
 
     def test_phone_picture_with_a_second_picture_inside(self) -> None:
         data = encoded(face(), "MPO", save_all=True, append_images=[face().rotate(180)], quality=95)

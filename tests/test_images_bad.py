@@ -208,8 +208,10 @@ class TestLimits:
         two = encoded(face(), "MPO", save_all=True, append_images=[face()])
         for data in (encoded(face(), "JPEG"), two):
             assert np.array_equal(decode(data + film), decode(data))
+        progressive = encoded(face(), "JPEG", progressive=True)
+        assert np.array_equal(decode(progressive + film), decode(progressive)), "no scan begins there"
         with pytest.raises(errors.Truncated, match="unusual"):
-            decode(encoded(face(), "JPEG", progressive=True) + film)
+            decode(progressive + b"\xff\xda\0\x08\1" * 250_000)
 
     @pytest.mark.parametrize(
         ("mode", "side", "kind", "options"),

@@ -23,6 +23,7 @@ from . import errors
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "HEIF")
 MIN_SIDE = 32
 _SIGNATURE = re.compile(rb"\xff\xd8\xff|\x89PNG|RIFF....WEBP|BM....\0{4}|II[*+]\0|MM\0[*+]|GIF8", re.DOTALL)
+_SCAN = re.compile(rb"\xff\xda\0[\6\x08\x0a\x0c\x0e][\0-\4]")  # begins a scan of a JPEG: length, number of colours
 _HEIF = re.compile(rb".{4}ftyp(hei[cmsx]|hev[cmsx]|mi[fa][12]|msf1)", re.DOTALL)
 _TURNS = {
     1: (1, 1, False),
@@ -191,9 +192,10 @@ class _Reader(io.BytesIO):
     end = 0
 
     def read(self, size: int | None = -1, /) -> bytes:
-        self.left -= 1024 + max(size or 0, 0)
-        if self.left < 0:
-            raise OSError("too much to read")
+        self.left -= 1024
+        if self.left < (taken := max(size or 0, 0)):  # of a TIFF this ends the list of what describes it: layers
+            raise OSError("too much to read")  # come late in that, and what is needed to read it before
+        self.left -= taken
         data = super().read(size)
         self.end = self.tell()
         return data
@@ -275,7 +277,7 @@ def _jpeg_memory(image: JpegImagePlugin.JpegImageFile, data: bytes, body: int) -
     )
     if not partial and not image.info.get("progressive"):
         return _ORDINARY * pixels
-    if data.count(b"\xff\xda", body) * pixels > 2**30:
+    if len(_SCAN.findall(data, body)) * pixels > 2**30:
         raise ValueError("too many scans")
     return (4 + 2 * coefficients) * pixels
 
