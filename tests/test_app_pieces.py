@@ -45,7 +45,12 @@ def test_the_csv_has_a_line_for_each_file() -> None:
 @pytest.mark.parametrize("sign", ["=", "+", "-", "@", "\t=", "\r\n=", " +", "＝", "＠"])  # noqa: RUF001
 def test_no_file_name_is_a_formula_in_a_spreadsheet(sign: str) -> None:
     name = sign + 'HYPERLINK("http://evil.example","a,b")'
-    assert rows([answered(name, "real", face(0.1, "real"))])[1][0] == "'" + name
+    told = rows([answered(name, "real", face(0.1, "real"))])[1][0]
+    assert told.lstrip()[0] == "'"
+    assert told.replace("'", "", 1) == name
+    for end in ";\t":  # of a cell, in some spreadsheets
+        told = rows([answered(f"a{end}{name}", "real", face(0.1, "real"))])[1][0]
+        assert {cell.lstrip()[:1] for cell in told.split(end)} - {""} == {"a", "'"}
 
 
 def test_a_name_no_encoding_can_print_gets_into_the_csv() -> None:

@@ -315,6 +315,14 @@ def test_a_summary_names_the_folders_of_odd_names(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
+def test_a_summary_says_nothing_that_could_drive_a_terminal(tmp_path: Path) -> None:
+    row = {"path": "a/\x1b[1mb.jpg", "verdict": "\x1b[2Jreal", "status": "ok"}
+    parquet.write_table(pa.Table.from_pylist([row], SCHEMA), tmp_path / "out.parquet")
+    said = summary(tmp_path / "out.parquet").told(9)
+    assert "\x1b" not in said
+    assert r"1  \x1b[2Jreal" in said
+
+
 def test_help_and_wrong_usage(tmp_path: Path, run) -> None:
     status, out, _ = run("scan", "--help")
     assert status == 0

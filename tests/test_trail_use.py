@@ -88,12 +88,12 @@ class TestExport:
 
     def test_no_cell_is_a_formula(self, path: Path, tmp_path: Path) -> None:
         trail = Trail(str(path))
-        trail.append([entry(7, who="=HYPERLINK(1)", request="\uff1d1", policy=" \ufe631")])
+        trail.append([entry(7, who="=HYPERLINK(1)", request="\uff1d1", policy=" \ufe631;=1")])
         trail.close()
         run("export", path, "--out", tmp_path / "t.csv")
         with (tmp_path / "t.csv").open(newline="") as file:
             last = list(csv.DictReader(file))[-1]
-        assert (last["who"], last["request"], last["policy"]) == ("'=HYPERLINK(1)", "'\uff1d1", "' \ufe631")
+        assert (last["who"], last["request"], last["policy"]) == ("'=HYPERLINK(1)", "'\uff1d1", "' \ufe631;'=1")
 
     def test_a_failure_leaves_what_was_there(self, path: Path, tmp_path: Path) -> None:
         (tmp_path / "t.jsonl").write_text("old")

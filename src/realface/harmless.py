@@ -1,5 +1,6 @@
 """Text from anywhere, made harmless for where it is shown."""
 
+import re
 import unicodedata
 
 
@@ -9,8 +10,13 @@ def printable(text: str) -> str:
 
 
 def cell(value: object) -> object:
-    """A cell of a CSV file that no spreadsheet takes for a formula: a file can be called =HYPERLINK(…)."""
-    if not isinstance(value, str):
-        return value
-    plain = unicodedata.normalize("NFKC", value).lstrip()  # full-width signs count too
-    return f"'{value}" if plain.startswith(("=", "+", "-", "@")) else value
+    """A cell of a CSV file that no spreadsheet takes for a formula: a file can be called =HYPERLINK(…).
+
+    Where commas are decimal, spreadsheets end a cell at a semicolon, and some do at a tab.
+    """
+    return "".join(map(_inert, re.split("([;\t])", value))) if isinstance(value, str) else value
+
+
+def _inert(text: str) -> str:
+    plain = unicodedata.normalize("NFKC", text).lstrip()  # full-width signs count too
+    return f"'{text}" if plain.startswith(("=", "+", "-", "@")) else text

@@ -56,7 +56,7 @@ class Summary:
         """For a person, with at most `top` folders."""
         pictures = sum(self.answers.values())
         lines = [f"{pictures:,} pictures" + ("" if self.finished else " so far; the scan is not finished")]
-        lines += [f"{count:>12,}  {answer}" for answer, count in self.answers.items()]
+        lines += [f"{count:>12,}  {printable(str(answer))}" for answer, count in self.answers.items()]
         if self.folders:
             lines += ["", f"{'fake':>12} {'inconclusive':>12} {'pictures':>12}  folder"]
         for f in self.folders[:top]:
