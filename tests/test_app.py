@@ -4,6 +4,7 @@ import hashlib
 import importlib.util
 import re
 import signal
+import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -235,14 +236,21 @@ def test_the_server_is_told_to_keep_to_itself() -> None:
 def test_the_terminal_says_where_the_app_is(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name, value in launch.settings("best", 8600, open_browser=False).items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setattr(launch, "load", lambda detector: None)
-    started: list[list[str]] = []
-    monkeypatch.setattr("streamlit.web.cli.main", lambda arguments, **_: started.append(arguments))
+    with socket.create_server(("localhost", 0)) as other:
+        port = other.getsockname()[1]
+        for name, value in launch.settings("best", port, open_browser=False).items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setattr(launch, "load", lambda detector: None)
+        started: list[list[str]] = []
+        monkeypatch.setattr("streamlit.web.cli.main", lambda arguments, **_: started.append(arguments))
+        with pytest.raises(SystemExit, match="2"):
+            launch.serve()
+    said = capsys.readouterr()
+    assert (said.out, started) == ("", []), "what answers there is not the app"
+    assert f"port {port} cannot be listened on" in said.err
     launch.serve()
     assert started == [["run", str(launch.APP)]]
-    assert "http://localhost:8600;" in capsys.readouterr().out
+    assert f"http://localhost:{port};" in capsys.readouterr().out
 
 
 def test_streamlit_knows_every_setting() -> None:

@@ -117,7 +117,9 @@ def test_too_many_bytes_are_refused_unread_and_as_they_come(narrow: Client) -> N
     assert refusal(narrow.post("/v1/check", data=large)) == (413, "too_many_bytes")
     assert refusal(narrow.post("/v1/check", data=iter([large]))) == (413, "too_many_bytes")  # no length is told
     assert refusal(narrow.post("/v1/check", files={"file": large})) == (413, "too_many_bytes")
-    assert refusal(narrow.post("/v1/check", files=[("file", large)] * 4)) == (413, "too_many_bytes")
+    together = narrow.post("/v1/check", files=[("file", large)] * 4)
+    assert refusal(together) == (413, "too_many_bytes")
+    assert "send fewer at a time" in together.json()["error"]["message"]
     assert narrow.post("/v1/check", data=FAKE.ljust(MEGABYTE, b"\0")).json()["verdict"] == "fake"
 
 

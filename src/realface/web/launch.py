@@ -4,10 +4,12 @@ import contextlib
 import importlib.util
 import os
 import signal
+import socket
 import subprocess
 import sys
 from functools import cache
 from pathlib import Path
+from typing import NoReturn
 
 from ..detector import Detector
 from ..errors import DetectorError, MissingExtra
@@ -55,13 +57,22 @@ def serve() -> None:
     try:
         load(os.environ["REALFACE_DETECTOR"])
     except DetectorError as error:
-        from ..cli.options import fail  # half a second
-
-        fail(str(error), 2)
-    print(f"The app is at http://localhost:{os.environ['STREAMLIT_SERVER_PORT']}; Ctrl-C ends it.", flush=True)
+        _fail(str(error))
+    port = os.environ["STREAMLIT_SERVER_PORT"]
+    try:
+        socket.create_server(("localhost", int(port))).close()  # else another's page would be called ours
+    except OSError as error:
+        _fail(f"port {port} cannot be listened on ({error.strerror}); name another with --port")
+    print(f"The app is at http://localhost:{port}; Ctrl-C ends it.", flush=True)
     from streamlit.web.cli import main
 
     main(["run", str(APP)], prog_name="streamlit")
+
+
+def _fail(said: str) -> NoReturn:
+    from ..cli.options import fail  # half a second
+
+    fail(said, 2)
 
 
 @cache

@@ -114,16 +114,18 @@ class Body:
     async def _chunks(self, most: int, take: Take) -> AsyncGenerator[bytes, None]:
         told = self._request.headers.get("content-length", "")
         if told.isdecimal() and int(told) > most:
-            raise self._too_large()
+            raise self._too_large(together=self.many)
         size = 0
         async for chunk in self._request.stream():
             size += len(chunk)
             if size > most:
-                raise self._too_large()
+                raise self._too_large(together=self.many)
             take(len(chunk))
             yield chunk
 
-    def _too_large(self) -> Refused:
+    def _too_large(self, *, together: bool = False) -> Refused:
+        if together:
+            return Refused("too_many_bytes", "the pictures of a request are too large together; send fewer at a time")
         return Refused("too_many_bytes", f"a picture may have {megabytes(self._max_bytes)}; make it smaller first")
 
 
