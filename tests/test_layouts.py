@@ -337,11 +337,15 @@ class TestSplits:
         after = splits_by_name(read_data(touch(tmp_path, *MANY)), tmp_path)
         assert before.items() <= after.items()
 
-    def test_same_through_a_manifest(self, tmp_path: Path) -> None:
+    def test_same_through_a_manifest(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         by_folder = splits_by_name(read_data(touch(tmp_path, *MANY)), tmp_path)
         path = manifest(tmp_path, "path,label\n" + "".join(f"{name},{name[:4]}\n" for name in MANY))
         assert splits_by_name(read_data(path), tmp_path) == by_folder
         assert splits_by_name(read_data(tmp_path), tmp_path) == by_folder
+        path.write_text("path,label\n" + "".join(f"{tmp_path / name},{name[:4]}\n" for name in MANY))
+        monkeypatch.chdir(tmp_path)
+        for spelled in (path, path.name):
+            assert splits_by_name(read_data(spelled), tmp_path) == by_folder
 
     def test_a_missing_valid_is_taken_from_train(self, tmp_path: Path) -> None:
         touch(tmp_path, *(f"train/{name}" for name in MANY), "test/real/x.jpg", "test/fake/y.jpg")

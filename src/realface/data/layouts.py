@@ -254,7 +254,8 @@ def with_splits(samples: Iterable[Sample], root: Path) -> list[Sample]:
     base = root if root.is_dir() else root.parent
 
     def tenth(sample: Sample) -> int:
-        name = sample.path.relative_to(base).as_posix() if sample.path.is_relative_to(base) else sample.path.name
+        within = next((b for b in (base, base.absolute()) if sample.path.is_relative_to(b)), sample.path.parent)
+        name = sample.path.relative_to(within).as_posix()
         return hashlib.sha256(os.fsencode(name)).digest()[0] * 10 // 256
 
     by_tenth = ["train"] * 8 + ["valid", "test"]
