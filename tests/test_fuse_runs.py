@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from test_fuse import WHOLE, trained, write_run
+from torch import nn
 
 from realface.data.layouts import read_splits
 from realface.networks import build
@@ -72,6 +73,19 @@ def test_views_of_other_framings_are_refused(fuse: Callable[[], str], tmp_path: 
     config = tmp_path / "native" / "config.toml"
     config.write_text(config.read_text().replace("centre-square", "face"))
     assert "native has framing=face and" in fuse()
+
+
+def test_a_trunk_that_may_know_all_sources_is_refused(fuse: Callable[[], str], tmp_path: Path) -> None:
+    config = tmp_path / "whole" / "config.toml"
+    config.write_text(config.read_text().replace('start = ""', 'start = "elsewhere"'))
+    assert "train it anew with freeze=true and no start" in fuse()
+
+
+def test_a_view_is_what_was_trained(fuse: Callable[[], str], tmp_path: Path) -> None:
+    config = tmp_path / "whole" / "config.toml"
+    config.write_text("dropout = 0.125\n" + config.read_text())
+    _, network = fuse_module.load_views(config.parent, tmp_path / "native")
+    assert {layer.p for layer in network.whole.modules() if isinstance(layer, nn.Dropout)} == {0.125}
 
 
 def test_a_fusion_that_was_interrupted_can_be_begun_again(

@@ -20,7 +20,7 @@ from realface.data.layouts import fingerprints, read_splits
 from realface.errors import ConfigError, DataError
 from realface.networks.base import Network
 from realface.training.checkpoint import SafeCheckpoints, load_weights
-from realface.training.config import Config, make_config
+from realface.training.config import Config, make_config, to_toml
 from realface.training.features import cached_views
 from realface.training.fit import Task
 from realface.training.sources import Source
@@ -335,7 +335,12 @@ def test_a_run_starts_from_the_weights_of_another(samples: list[Sample], config:
         for parameter, value in zip(trained.parameters(), (1.0, 0.0, 1.0, -6.0), strict=True):
             parameter.fill_(value)  # 4 (red + green + blue) - 6: a bright picture is a fake
     teach(config, np.zeros((2, COUNT)))
-    config = replace(config, start=str(keep(trained, tmp_path / "old")), learning_rate=1e-12)
+    old = keep(trained, tmp_path / "old")
+    config = replace(config, start=str(old), learning_rate=1e-12)
+    (old / "config.toml").write_text(to_toml(replace(config, start="older", freeze=True)))
+    with pytest.raises(DataError, match="holds a head only"):
+        train(tmp_path / "data", config, tmp_path / "run")
+    (old / "config.toml").write_text(to_toml(config))
     made = train(tmp_path / "data", config, tmp_path / "run")
     assert made is not None
     crop = read_face(samples[0].path, config.framing).pixels

@@ -26,7 +26,6 @@ from ..degrade import random_history
 from ..detector import Detector
 from ..errors import DataError, ImageError
 from ..evaluation.scores import Scores
-from ..networks import build
 from ..networks.base import Network
 from ..networks.clip import ClipB16
 from ..networks.native import NativeView
@@ -41,7 +40,7 @@ from .features import program_of
 from .finish import finish
 from .sources import weights
 from .taught import of_versions
-from .train import differing, in_order, lines_of, of_sources, sources_of
+from .train import differing, in_order, lines_of, new_network, of_sources, sources_of
 
 FOLDS = 6
 VERSIONS = 2  # of each picture, as it is and after one history: what heads for the fit learn from and are asked about
@@ -153,8 +152,10 @@ def load_views(whole_run: Path, native_run: Path) -> tuple[Config, TwoViews]:
             trained with different framings.
     """
     config, whole = _load(whole_run, "clip-b16")
-    if not config.freeze:  # what it is worth on sources it has not seen could not be told
-        raise DataError(f"the trunk of {whole_run} has learned from all sources; train it anew with freeze=true")
+    if not config.freeze or config.start:  # what it is worth on sources it has not seen could not be told
+        raise DataError(
+            f"the trunk of {whole_run} has learned from all sources; train it anew with freeze=true and no start"
+        )
     of_native, native = _load(native_run, "native")
     if of_native.framing != config.framing:
         raise DataError(
@@ -295,7 +296,7 @@ def _load(run: Path, name: str) -> tuple[Config, Network]:
     config = make_config(read_toml(run / "config.toml"))
     if config.network != name:
         raise DataError(f"{run} is a run of the network {config.network}, not {name}")
-    network = build(name, pretrained=config.freeze, seed=config.seed)
+    network = new_network(replace(config, pretrained=config.freeze and config.pretrained))
     load_weights(network, run)
     return config, network.eval()
 

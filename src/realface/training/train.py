@@ -66,9 +66,7 @@ def train(data: Path, config: Config, run: Path, *, resume: bool = False, detect
         if other := [key for key, value in asdict(config).items() if key not in FREE and value != before[key]]:
             raise ConfigError(f"{run} was begun with other {', '.join(other)}; choose the same, or another --out")
     make_folder(run)
-    network = new_network(config)
-    if config.start:
-        load_weights(network, Path(config.start))
+    network = _begun(config)
     lines = lines_of(splits)
     learned = _learned(chosen["train"] + chosen["valid"], lines, config)
     if resume and (other := differing(run, learned)):
@@ -126,7 +124,7 @@ def differing(run: Path, learned: Mapping[str, str]) -> list[str]:
 
 
 def new_network(config: Config) -> Network:
-    """The network of a configuration, as training begins with it."""
+    """The network of a configuration before it has learned anything."""
     return build(
         config.network,
         pretrained=config.pretrained,
@@ -134,6 +132,18 @@ def new_network(config: Config) -> Network:
         dropout=config.dropout,
         input_size=config.input_size,
     )
+
+
+def _begun(config: Config) -> Network:
+    """The network as training begins with it, with the weights of `Config.start` where one is named."""
+    network = new_network(config)
+    if config.start:
+        run = Path(config.start)
+        load_weights(network, run)
+        before = make_config(read_toml(run / "config.toml"))
+        if before.freeze and (before.start or not before.pretrained):  # its trunk is nowhere
+            raise DataError(f"{run} holds a head only, of a trunk that is not kept; start from another run")
+    return network
 
 
 def sources_of(config: Config) -> set[str]:
