@@ -11,6 +11,9 @@ from hypothesis import strategies as st
 
 from realface import DetectorError
 from realface.card import FORMAT, KEY, Calibration, Card, Policy, Preprocessing, Thresholds
+from realface.evaluation.metrics import METRICS
+from realface.rates import MAX_ROWS
+from realface.training.finish import largest
 
 CARD = Card(
     name="best",
@@ -169,3 +172,12 @@ def test_thresholds_at_the_ends() -> None:
     assert Thresholds(0.5, 0.5).answer(0.5) == "fake"
     never = replace(CARD, thresholds=Thresholds(0.0, 1.0001))
     assert Card.from_json(never.to_json()).thresholds.answer(1.0) == "inconclusive"
+
+
+def test_of_thousands_of_sources_the_largest_are_told() -> None:
+    row = {"real": 0, "fake": 1} | dict.fromkeys(METRICS, 0.123456789)
+    sources = {f"{i:05}": row | {"real": i} for i in range(3000)}
+    figures = largest({"all": row | {"real": sum(range(3000))}} | sources)
+    assert list(figures) == ["all", *list(sources)[-MAX_ROWS + 1 :]]
+    card = replace(CARD, metrics={"valid": figures, "test": figures})
+    assert Card.from_json(card.to_json()) == card

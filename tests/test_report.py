@@ -270,6 +270,8 @@ def test_odd_figures_are_left_out_one_by_one() -> None:
     assert rates.sentence(128).endswith("was not measured.")
     assert list(rates.by_size) == ["under 128 px", "512 px and more"]
     assert len(rates.by_source) == MAX_ROWS
+    crowded = {f"{i}": row for i in range(999)} | {"all": FIGURES}
+    assert list(Rates(replace(judge.card, metrics={"test": crowded})).by_source)[-1] == "all"
     assert "nan" not in reported(judge, (verdict(judge, face()), None)).text
 
 

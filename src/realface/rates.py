@@ -100,7 +100,7 @@ def wilson(count: int, total: int) -> tuple[float, float] | None:
 
 
 def _table(table: Any) -> dict[str, Figures]:
-    rows = list(table.items())[:MAX_ROWS] if isinstance(table, dict) else []
+    rows = sorted(table.items(), key=lambda row: row[0] != "all")[:MAX_ROWS] if isinstance(table, dict) else []
     found = {
         name: {figure: _number(row.get(figure), 1e9 if figure in ("real", "fake") else 1) for figure in FIGURES}
         for name, row in rows

@@ -15,10 +15,11 @@ from ..data.layouts import content_hash
 from ..degrade import random_history
 from ..detector import Detector
 from ..evaluation.figures import confusion_plot
-from ..evaluation.metrics import by_size, by_source, report
+from ..evaluation.metrics import Figures, by_size, by_source, report
 from ..evaluation.scores import Scores, score
 from ..networks.base import Network
 from ..paths import write_whole
+from ..rates import MAX_ROWS
 from .calibrate import fit_calibration, set_thresholds
 from .config import Config
 from .export import export, preprocessing, with_card
@@ -26,6 +27,7 @@ from .export import export, preprocessing, with_card
 log = logging.getLogger(__name__)
 NOVEL = 0.002
 """Share of the valid split's pictures, as they are and degraded, that are too unlike the training pictures to judge."""
+NAMED = 1000  # sources that a card names
 HISTORY_SEED = 1_000_003  # of the random histories of validation pictures; training uses the run's own seed
 
 
@@ -70,17 +72,18 @@ def finish(
         data={
             "sha256": {name: content_hash(lines[s] for s in rows) for name, rows in splits.items() if rows},
             "train": len(splits["train"]),
-            "sources": sorted({s.source for s in splits["train"]} - {""}),
+            "sources": sorted({s.source for s in splits["train"]} - {""})[:NAMED],
         },
     )
-    card = replace(card, metrics={"valid": by_source(scores, detector.probabilities(scores.logits), card.thresholds)})
+    valid_figures = by_source(scores, detector.probabilities(scores.logits), card.thresholds)
+    card = replace(card, metrics={"valid": largest(valid_figures)})
     path = run / "detector.onnx"
     if splits["test"]:
         detector = Detector(with_card(graph, card))
         tested = score(detector, splits["test"], "measuring on the test split")
         fake = detector.probabilities(tested.logits)
         figures = by_source(tested, fake, card.thresholds)
-        measured = {"test": figures, "test_by_size": by_size(tested, fake, card.thresholds)}
+        measured = {"test": largest(figures), "test_by_size": by_size(tested, fake, card.thresholds)}
         write_whole(path, with_card(graph, replace(card, metrics=card.metrics | measured)))
         (run / "report.txt").write_text(report(tested.labels, fake), encoding="utf-8")
         (run / "evaluation.json").write_text(json.dumps(figures, indent=1), encoding="utf-8")
@@ -89,6 +92,12 @@ def finish(
         write_whole(path, with_card(graph, card))
         log.warning("there is no test split: no report and no confusion matrix")
     return path
+
+
+def largest(figures: dict[str, Figures]) -> dict[str, Figures]:
+    """As many rows as are told of: that of all pictures, and of the sources that have most. A card has its limit."""
+    kept = sorted(figures, key=lambda name: -figures[name]["real"] - figures[name]["fake"])[:MAX_ROWS]
+    return {name: figures[name] for name in figures if name in kept}
 
 
 def _valid(detector: Detector, samples: list[Sample], config: Config) -> Scores:
