@@ -21,7 +21,7 @@ from realface.training.calibrate import fit_calibration, set_thresholds
 from realface.training.checkpoint import SafeCheckpoints, load_weights
 from realface.training.config import Config, make_config, parse_setting, read_toml, to_toml
 from realface.training.pictures import Pictures
-from realface.training.sources import weights
+from realface.training.sources import Source, weights
 from realface.training.train import new_network, of_sources, train
 
 BEST = Path("checkpoints", "best.safetensors")
@@ -263,6 +263,7 @@ def test_settings_come_from_defaults_network_and_user() -> None:
         ({"schedule": "stairs"}, "schedule cannot be 'stairs'"),
         ({"degradations": 1.5}, "degradations"),
         ({"batch_size": 1}, "batch_size"),
+        ({"seed": 20260101120000}, "seed cannot be"),
         ({"dropout": 1.0}, "dropout cannot be 1.0"),
         ({"dropout": "much"}, "dropout must be of type float"),
         ({"input_size": 100}, "multiple of 32"),
@@ -310,6 +311,16 @@ def test_balance_gives_classes_the_same_weight_and_small_sources_more() -> None:
     by_class = weights(samples, "class")
     assert by_class[0] == pytest.approx(by_class[99])
     assert (weights(samples, "none") == 1).all()
+
+
+def test_small_weights_among_millions_are_drawn_as_often_as_they_should_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    source = Source([Sample(Path("x"), label, "a", "train") for label in (0, 1)], "none", 4)
+    source.weights, source.draws = torch.ones(2**24 + 2), 100_000
+    source.weights[1::2] = 0.2
+    monkeypatch.setattr(Source, "_loader", lambda self, config, rows, epoch: rows)
+    drawn = np.array(source.drawn(Config(), 0))
+    assert (drawn % 2).mean() == pytest.approx(1 / 6, abs=0.01)
+    assert drawn.mean() == pytest.approx(2**23, rel=0.02)
 
 
 def test_checkpoints_hold_whole_trees_without_pickle(tmp_path: Path) -> None:

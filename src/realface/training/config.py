@@ -86,7 +86,7 @@ class Config:
 
     def __post_init__(self) -> None:
         checks = {
-            "seed": self.seed >= 0,
+            "seed": 0 <= self.seed < 2**32,
             "schedule": self.schedule in SCHEDULES,
             "balance": self.balance in BALANCES,
             "framing": self.framing in FRAMINGS,

@@ -52,7 +52,9 @@ class Source:
     def drawn(self, config: Config, epoch: int) -> "DataLoader[Any]":
         """Batches of (inputs, row numbers) of one training epoch, drawn by weight with replacement."""
         generator = torch.Generator().manual_seed(config.seed * 1000 + epoch)
-        rows = torch.multinomial(self.weights, self.draws, replacement=True, generator=generator).tolist()
+        ends = self.weights.double().cumsum(0)  # in single precision small weights among millions would be lost
+        at = torch.rand(self.draws, generator=generator, dtype=torch.float64) * ends[-1]
+        rows = torch.searchsorted(ends, at, right=True).tolist()
         return self._loader(config, rows, epoch + 1)
 
     def in_order(self, config: Config) -> "DataLoader[Any]":

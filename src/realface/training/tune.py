@@ -150,7 +150,7 @@ class _Search:
 
     def __call__(self, trial: optuna.Trial) -> float:
         # Seeded by the trial, or a search that is resumed would draw its first settings again, as would each machine.
-        trial.study.sampler = optuna.samplers.TPESampler(seed=self.config.seed + trial.number)
+        trial.study.sampler = optuna.samplers.TPESampler(seed=(self.config.seed + trial.number) % 2**32)
         settings = {name: _suggest(trial, name, where) for name, where in self.space.items()}
         config = replace(self.config, **settings)
         aucs: list[float] = []
