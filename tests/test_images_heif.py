@@ -141,6 +141,11 @@ class TestBad:
         with pytest.raises(errors.TooManyPixels):
             decode(data, Limits(max_pixels=300 * 300))
 
+    def test_sizes_without_end(self) -> None:
+        sizes = b"ispe\0\0\0\0\0\0\0\1\0\0\0\1" * 10_001
+        with pytest.raises(errors.Truncated, match="damaged"):
+            decode(heif(face()) + struct.pack(">I", 8 + len(sizes)) + b"free" + sizes)
+
     @pytest.mark.parametrize("side", [33, 640])
     def test_wrong_size(self, side: int) -> None:
         with pytest.raises(errors.Truncated, match="damaged"):

@@ -62,6 +62,7 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
     "many EXIF": lambda: PNG + chunk(b"eXIf", folders()) * 100,
     "EXIF on EXIF": folders,
     "many claims": claims,
+    "names of XMP": lambda: PNG + chunk(b"zTXt", b"XML:com.adobe.xmp\0\0" + zlib.compress(b" a:Make" * 149_000)) * 2,
     "padding": flood(b"\xff"),
     "segments": flood(b"\xff\xe2\0\x02"),
     "RIFF chunks": flood(b"abcd\0\0\0\0", b"RIFF\0\0\0\0WEBP"),

@@ -12,6 +12,7 @@ import re
 import stat
 import warnings
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -277,7 +278,8 @@ def _jpeg_memory(image: JpegImagePlugin.JpegImageFile, data: bytes, body: int) -
     )
     if not partial and not image.info.get("progressive"):
         return _ORDINARY * pixels
-    if len(_SCAN.findall(data, body)) * pixels > 2**30:
+    most = min(2**30 // pixels, 1000)
+    if sum(1 for _ in islice(_SCAN.finditer(data, body), most + 1)) > most:
         raise ValueError("too many scans")
     return (4 + 2 * coefficients) * pixels
 
@@ -303,8 +305,10 @@ def _tiff_memory(image: TiffImagePlugin.TiffImageFile) -> float:
 
 def _heif_memory(image: Image.Image, data: bytes) -> float:
     """As `_memory`. A HEIF file may hold larger pictures than its main one, for example as its alpha channel."""
-    sizes = re.findall(rb"ispe\0.{3}(.{4})(.{4})", data, re.DOTALL)
-    pixels = max(int.from_bytes(width) * int.from_bytes(height) for width, height in sizes)
+    sizes = list(islice(re.finditer(rb"ispe\0.{3}(.{4})(.{4})", data, re.DOTALL), 10_001))
+    if len(sizes) > 10_000:
+        raise ValueError("too many parts")
+    pixels = max(int.from_bytes(size[1]) * int.from_bytes(size[2]) for size in sizes)
     planes = {420: 1.5, 422: 2}.get(image.info.get("chroma", 444), 3) + ("A" in image.mode.upper())
     samples = planes * (2 if image.info["bit_depth"] > 8 else 1)
     kept = 3 if getattr(image, "n_frames", 1) > 1 else 0

@@ -30,12 +30,15 @@ _TAGS = {
 }
 _HEIF_EXIF = re.compile(rb"Exif\0\0(?:II\*\0|MM\0\*)")
 _PHOTO_TAGS = 0x8769  # points to the tags on how the picture was taken; those on where (GPS) are never opened
-_PROPERTY = re.compile(  # {}+ is never given back in part, which could not match: else 1 MB takes seconds
-    r"""[<\s] [\w.-]{1,40} : (?P<name> CreatorTool | DigitalSourceType | DigitalSourceFileType | Credit | Make | Model |
-        Software | softwareAgent | AISystemUsed | provenance ) (?:
-        \s{0,9} = \s{0,9} (?: "(?P<double>[^"<]{0,4000}+)" | '(?P<single>[^'<]{0,4000}+)' ) |
-        \s [^<>]{0,200}? \b rdf:resource \s{0,9} = \s{0,9} ["'] (?P<link>[^"'<]{0,400}+) ["'] |
-        (?: \s [^<>]{0,200}+ )? (?<!/) > (?P<body>[^<]{0,4000}+) < )""",
+_NAMES = """CreatorTool | DigitalSourceType | DigitalSourceFileType | Credit | Make | Model | Software |
+    softwareAgent | AISystemUsed | provenance"""
+# {}+ is never given back in part, which could not match, and what is long begins at a <: else 1 MB takes seconds
+_PROPERTY = re.compile(
+    rf"""\s [\w.-]{{1,40}} : (?P<attribute> {_NAMES} ) \s{{0,9}} = \s{{0,9}}
+            (?: "(?P<double>[^"<]{{0,4000}}+)" | '(?P<single>[^'<]{{0,4000}}+)' ) |
+        < [\w.-]{{1,40}} : (?P<element> {_NAMES} )
+            (?: \s [^<>]{{0,200}}? \b rdf:resource \s{{0,9}} = \s{{0,9}} ["'] (?P<link>[^"'<]{{0,400}}+) ["'] |
+            (?: \s [^<>]{{0,200}}+ )? (?<!/) > (?P<body>[^<]{{0,4000}}+) < )""",
     re.VERBOSE,
 )
 
@@ -191,8 +194,11 @@ def _comment(body: bytes) -> bytes:
 def _xmp(body: bytes) -> list[Field]:
     """The known properties of an XMP packet, found by pattern: no parser, so no entity or nesting can do harm."""
     text = body.replace(b"\0", b"").decode("utf-8", "replace")  # without zeros, UTF-16 is text too
-    matches = islice(_PROPERTY.finditer(text), MAX_PARTS)
-    return [Field("XMP", m["name"], unescape(next(filter(None, m.groups()[1:]), ""))) for m in matches]
+    found = []
+    for match in islice(_PROPERTY.finditer(text), MAX_PARTS):
+        said = next(filter(None, match.group("double", "single", "link", "body")), "")
+        found.append(Field("XMP", match["attribute"] or match["element"], unescape(said)))
+    return found
 
 
 def _inflate(body: bytes) -> bytes:
