@@ -315,6 +315,12 @@ def test_a_summary_names_the_folders_of_odd_names(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
+def test_a_result_may_be_called_like_a_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    parquet.write_table(pa.Table.from_pylist([{"path": "a", "status": "ok", "verdict": "real"}], SCHEMA), "x.parquet")
+    assert summary(Path("x.parquet").rename("s3:x.parquet")).answers == {"real": 1}
+
+
 def test_a_summary_says_nothing_that_could_drive_a_terminal(tmp_path: Path) -> None:
     row = {"path": "a/\x1b[1mb.jpg", "verdict": "\x1b[2Jreal", "status": "ok"}
     parquet.write_table(pa.Table.from_pylist([row], SCHEMA), tmp_path / "out.parquet")

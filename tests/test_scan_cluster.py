@@ -45,7 +45,9 @@ def test_rows_are_those_of_one_machine_though_a_worker_is_killed(
     two_workers: None, pictures: str, detector_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, other, killed = (tmp_path / name for name in ("one.parquet", "other.parquet", "killed"))
-    scan([pictures], one, detector=str(detector_file), workers=1)
+    monkeypatch.chdir(Path(pictures).parent)  # the workers have another folder
+    pictures, file = Path(pictures).name, os.path.relpath(detector_file)
+    scan([pictures], one, detector=file, workers=1)
 
     class Killed(cluster._Actor):
         """Dies with the rows of the first task of all, before anybody has them."""
@@ -59,7 +61,7 @@ def test_rows_are_those_of_one_machine_though_a_worker_is_killed(
             os.kill(os.getpid(), signal.SIGKILL)
 
     monkeypatch.setattr(cluster, "_Actor", Killed)
-    scan([pictures], other, detector=str(detector_file), engine="ray", workers=2)
+    scan([pictures], other, detector=file, engine="ray", workers=2)
     assert killed.exists()
     assert len(parquet.read_table(other)) == 257
     assert parquet.read_table(other).equals(parquet.read_table(one))

@@ -5,15 +5,17 @@ import logging
 import os
 import socket
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 from urllib.parse import urlsplit
 
 import pyarrow as pa
 
+from ..detector import bundled
 from ..errors import MissingExtra, ScanError
 from .local import Pool
-from .source import Entry
+from .source import Entry, absolute
 from .worker import Settings, batch_of, line
 
 _BATCHES = 16  # in a task of an actor
@@ -45,7 +47,10 @@ def judged(
         context.execution_options.preserve_order = True
         context.enable_progress_bars = False
         context.raise_original_map_exception = True
-        lines = map(line, batches)
+        # Ray's processes have a folder of their own, in which a relative name would be another file
+        lines = (line([replace(entry, file=absolute(entry.file)) for entry in batch]) for batch in batches)
+        if settings.detector not in ("auto", *bundled()):
+            settings = replace(settings, detector=absolute(settings.detector))
         tasks = []
         while some := list(islice(lines, _BATCHES)):
             tasks.append(pa.table({"batch": pa.array(some, pa.binary())}))

@@ -59,6 +59,11 @@ class Entry:
     broken: str = ""
 
 
+def absolute(file: str) -> str:
+    """The same local path or URL, whatever the working folder is."""
+    return file if _URL.match(file) else os.path.abspath(file)
+
+
 def entries(sources: Iterable[str]) -> Iterator[Entry]:
     """The pictures of all sources in a fixed order, listed folder by folder; all that a local glob matches at once.
 

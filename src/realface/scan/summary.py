@@ -77,7 +77,7 @@ def summary(out: Path) -> Summary:
         raise ScanError(f"{out} holds no result of a scan, and none is begun beside it; name the --out of one")
     try:
         with duckdb.connect() as connection:
-            connection.register("scan", dataset.dataset([str(file) for file in files], format="parquet"))
+            connection.register("scan", dataset.dataset([str(file.absolute()) for file in files], format="parquet"))
             answers = connection.execute(_ALL).fetchall()
             folders = connection.execute(_FOLDERS, {"where": _WHERE}).fetchall()
     except (duckdb.Error, pa.ArrowException, OSError):
