@@ -8,7 +8,7 @@ from conftest import encoded
 from PIL import Image
 from planted import cloud, portrait
 
-from realface.data import Sample
+from realface.data import Sample, duplicates
 from realface.data.duplicates import MAX_BITS, near_groups
 from realface.data.facts import Facts, read, read_all
 from realface.errors import NotAnImage
@@ -72,6 +72,14 @@ class TestNear:
             facts.append(read(tmp_path / "x"))
         pairs = [[2 * n, 2 * n + 1] for n in range(4)]
         assert near_groups(facts) == pairs
+
+    def test_frames_of_a_film_are_one_group(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(duplicates, "_CHECKED", 16)
+        facts = []
+        for n in range(40):
+            (tmp_path / "x.png").write_bytes(encoded(portrait(n // 20).point(lambda level, n=n: level + n % 20)))
+            facts.append(read(tmp_path / "x.png"))
+        assert near_groups(facts) == [list(range(20)), list(range(20, 40))]
 
     def test_blank_pictures_are_not_copies_of_one_another(self, tmp_path: Path) -> None:
         facts = []

@@ -40,16 +40,18 @@ def near_groups(facts: Sequence[Facts]) -> list[list[int]]:
     """
     first = {fact.sha256: row for row, fact in reversed(list(enumerate(facts)))}
     rows = np.array(sorted(first.values()), dtype=int)
-    found: DisjointSet = DisjointSet()
+    found: DisjointSet = DisjointSet(rows.tolist())
     for pairs in _near_hashes(np.stack([facts[row].dhash for row in rows])):
         for start in range(0, len(pairs), _CHECKED):
             some = rows[pairs[start : start + _CHECKED]]
-            likeness = (_details(facts, some[:, 0]) * _details(facts, some[:, 1])).sum(1)
-            for a, b in some[likeness >= MIN_LIKENESS].tolist():
-                found.add(a)
-                found.add(b)
+            some = some[[not found.connected(a, b) for a, b in some.tolist()]]  # frames of a film are, mostly
+            if not len(some):
+                continue
+            seen, at = np.unique(some, return_inverse=True)
+            one, other = _details(facts, seen)[at.reshape(some.shape)].swapaxes(0, 1)
+            for a, b in some[(one * other).sum(1) >= MIN_LIKENESS].tolist():
                 found.merge(a, b)
-    return sorted(sorted(group) for group in found.subsets())
+    return sorted(sorted(group) for group in found.subsets() if len(group) > 1)
 
 
 def _near_hashes(hashes: np.ndarray) -> Iterator[np.ndarray]:
