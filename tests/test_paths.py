@@ -92,6 +92,16 @@ def test_a_name_too_long_for_the_disk_is_told_before_any_work(
     assert "is too long for this disk; give it a shorter one" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("command", ["scan summary {0}", "fuse none --whole {0} --native {0} --out f"])
+def test_a_name_too_long_for_the_disk_is_no_defect(
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["realface", *command.format("x" * 300).split()])
+    with pytest.raises(SystemExit, match="2"):
+        cli.main()
+    assert "cannot be read or written: File name too long" in capsys.readouterr().err
+
+
 @pytest.mark.skipif(os.name == "nt", reason="it cannot be removed there")
 @pytest.mark.parametrize(
     "command", ["scan a.jpg --out {}/r.parquet", "scan {} --out r.parquet", "check {} --report r.html"]

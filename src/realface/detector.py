@@ -3,6 +3,7 @@
 import hashlib
 import os
 import stat
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
@@ -154,7 +155,7 @@ class Detector:
         if batch_size < 1:
             raise ValueError("batch_size must be 1 or more")
         rest = iter(pictures)
-        while batch := list(islice(rest, batch_size)):
+        while batch := list(islice(rest, min(batch_size, sys.maxsize))):
             yield from self._check_batch(batch, heatmap, stability)
             del batch  # or these pictures would be in memory while the next are made
 

@@ -67,3 +67,10 @@ def test_of_trials_that_are_alike_no_setting_matters(
     assert tune(faces, make_config({"network": "tiny"}), tmp_path, trials=5, folds=2)
     assert (tmp_path / "history.png").exists()
     assert not (tmp_path / "importance.png").exists()
+
+
+@pytest.mark.parametrize("name", ["what?", "a{b}", "a%20b"])
+def test_a_name_that_would_be_another_in_a_url_is_refused(faces: Path, tmp_path: Path, name: str) -> None:  # noqa: F811
+    with pytest.raises(ConfigError, match="choose an --out without"):
+        tune(faces, make_config({"network": "tiny"}), tmp_path / name, trials=1)
+    assert not (tmp_path / name).exists()

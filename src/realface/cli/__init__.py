@@ -19,8 +19,8 @@ from .scan import scan_app
 from .serve import serve
 from .train import fuse, networks, train, tune
 
-DENIED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)
-"""What a folder says, the cache or that of a run, that is not ours to write to."""
+DENIED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP)
+"""What is said of a path, of the cache or of a run, where nothing can be read or written."""
 
 app = typer.Typer(
     help="Tell photographs of real faces from faces a machine made.",

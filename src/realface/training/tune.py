@@ -82,6 +82,8 @@ def tune(
         if getattr(config, name):
             raise ConfigError(f"{name} is a run that knows the sources tuning leaves out; tune without it")
     check(config)
+    if not storage and not set("?%{}").isdisjoint(str(out)):  # they have a meaning in a database's URL
+        raise ConfigError(f"no study can be kept in {out}: choose an --out without ? % {{ and }}, or name a --storage")
     if not resume and (out / "trials.csv").exists():
         raise DataError(f"{out} holds a search already; add --resume to go on with it, or choose another --out")
     if resume and not storage and not (out / "study.db").exists():
