@@ -63,13 +63,25 @@ class TestZip:
             "real/.b.jpg",
             "real/.ipynb_checkpoints/b.jpg",
             "__MACOSX/real/a.jpg",
-            "manifest.csv",
             "fake\\c.JPG",
             "fake/",
         )
         found = run(zip_of(tmp_path / "a.zip", *((name, picture(name)) for name in names)), copy_to=tmp_path / "to")
         assert sorted(p.name for p in (tmp_path / "to").rglob("*.*")) == ["a.jpg", "c.JPG"]
         assert [row["label"] for row in rows(found)] == ["fake", "real"]
+
+    def test_a_manifest_is_taken(self, run: Run, tmp_path: Path) -> None:
+        text = b"path,label,source,split\nreal/a.jpg,real,camera,test\nfake/b.jpg,fake,gan,train\n"
+        files = [(f"set/{name}", picture(name)) for name in ("real/a.jpg", "fake/b.jpg", "fake/c.jpg")]
+        found = run(zip_of(tmp_path / "a.zip", ("set/manifest.csv", text), *files), copy_to=tmp_path / "to")
+        assert [(row["source"], row["split"]) for row in rows(found)] == [("gan", "train"), ("camera", "test")]
+
+    @pytest.mark.parametrize("name", ["../../out.jpg", "/etc/out.jpg"])
+    def test_a_manifest_that_names_other_files_is_refused(self, run: Run, tmp_path: Path, name: str) -> None:
+        text = f"path,label\nreal/a.jpg,real\n{name},fake\n".encode()
+        files = [(name, picture(name)) for name in ("real/a.jpg", "fake/b.jpg")]
+        with pytest.raises(DataError, match=r"its manifest.csv names files that are not in it"):
+            run(zip_of(tmp_path / "a.zip", ("manifest.csv", text), *files), copy_to=tmp_path / "to")
 
     @pytest.mark.parametrize("length", [0, 100, 2_000, -30])
     def test_cut_off(self, run: Run, archive: Path, length: int) -> None:

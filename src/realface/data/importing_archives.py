@@ -1,6 +1,7 @@
 """Archives of labelled pictures: a download from Kaggle, and a zip file as pictures in a folder."""
 
 import importlib
+import os
 import re
 import shutil
 import stat
@@ -54,7 +55,8 @@ def is_zip(path: Path) -> bool:
 
 
 def unpack_zip(path: Path, to: Path | None, expect: str = "") -> Found:
-    """Write the pictures and the Kaggle tables of a zip file into a folder of its name in `to`, for that may hold more.
+    """Write the pictures, the manifest and Kaggle's tables of a zip file into a folder of its name in `to`, which may
+    hold more.
 
     Args:
         path: the zip file.
@@ -85,13 +87,16 @@ def unpack_zip(path: Path, to: Path | None, expect: str = "") -> Found:
                 continue
             write(to.joinpath(*_parts(member)), data)
     found = in_folder(to, expect)
+    inside = os.path.abspath(to) + os.sep
+    if other := [sample.path for sample in found.samples if not os.path.abspath(sample.path).startswith(inside)]:
+        raise DataError(f"{path}: its manifest.csv names files that are not in it, such as {other[0]}; not imported")
     if broken:
         found.problems.insert(0, f"partial: {len(broken):,} files in {path.name} are damaged, such as {broken[0]}")
     return found
 
 
 def _wanted(name: str) -> bool:
-    return name in _TABLES or Path(name).suffix.lower() in SUFFIXES
+    return name in (*_TABLES, "manifest.csv") or Path(name).suffix.lower() in SUFFIXES
 
 
 def _folded(path: Path) -> str:
@@ -137,7 +142,7 @@ def _checked(path: Path, members: Sequence[zipfile.ZipInfo]) -> dict[str, zipfil
             kept[key] = member
     if sum(member.file_size for member in kept.values()) > TOTAL:
         raise DataError(f"{path} would be larger than {TOTAL:,} bytes; not unpacked")
-    if all(_parts(member)[-1] in _TABLES for member in kept.values()):
+    if all(Path(_parts(member)[-1]).suffix == ".csv" for member in kept.values()):
         raise DataError(f"{path}: no pictures found in it")
     return kept
 
@@ -162,7 +167,7 @@ def made_folder(source: Path, to: Path | None, size: int, names: Container[str] 
         raise DataError(f"{to}: cannot be written to: {error}") from None
     if names is not None:
         for path in files:
-            if (_wanted(path.name) or path.name == "manifest.csv") and _folded(path.relative_to(to)) not in names:
+            if _wanted(path.name) and _folded(path.relative_to(to)) not in names:
                 raise DataError(f"{to} holds something else ({path.name}); name another folder with --copy-to")
     if size - there > free:
         raise DataError(f"{to}: {size / 1e9:.1f} GB are needed and {free / 1e9:.1f} GB are free")
