@@ -75,6 +75,18 @@ def test_equal_detectors_cannot_be_told_apart(scores: tuple[np.ndarray, ...]) ->
     assert told.count("too few samples to say") == len(FIGURES)
 
 
+def test_of_two_calibrated_detectors_none_is_better_calibrated(rng: np.random.Generator) -> None:
+    """Chance adds more to the calibration error of who is cautious."""
+    p = rng.uniform(0, 1, 400)
+    sure = rng.random(400) < p
+    labels = np.where(rng.random(400) < 0.02, ~sure, sure).astype(int)
+    cautious, sharp = p * 0.96 + 0.02, np.where(sure, 0.98, 0.02)
+    row = differences(rows_of(labels, sharp, "a"), rows_of(labels, cautious, "b"))["figures"]["ece"]
+    assert row["difference"] > 0.03
+    assert row["interval"][0] <= 0 <= row["interval"][1]
+    assert row["says"] is None
+
+
 def test_what_is_rounded_to_nothing_has_no_sign() -> None:
     row = {"first": 0.5, "other": 0.5, "difference": 0.0, "interval": (-1e-5, 4e-3), "says": None}
     assert row_text("accuracy", row)[3:5] == ["0.0 points", "0.0 to +0.4"]

@@ -25,7 +25,8 @@ def differences(first: Sequence[Row], other: Sequence[Row]) -> dict[str, Any]:
     """How far the figures of two detectors differ on the pictures that both answered, from rows of the same pictures.
 
     The intervals are of the differences themselves, drawn picture by picture for both at once: what is hard for both
-    does not widen them. They take pictures for independent, which those of one source are not quite.
+    does not widen them. They take pictures for independent, which those of one source are not quite. That of the
+    calibration error is as wide as the intervals of both allow.
 
     Returns:
         pictures: that both answered; left_out: that only one did; figures: name of `FIGURES` to first, other,
@@ -49,6 +50,8 @@ def differences(first: Sequence[Row], other: Sequence[Row]) -> dict[str, Any]:
     for name, metric in FIGURES.items():
         if name in spread[0] and None not in (values[0][name], values[1][name]):
             ends = interval(spread[1][name] - spread[0][name])
+            if ends and name == "ece":  # chance adds to it, and to two detectors not the same
+                ends = _span(*(value["intervals"]["ece"] for value in values))
             apart = ends is not None and not ends[0] <= 0 <= ends[1] and (enough or name != at_bpcer(POINT))
             difference = values[1][name] - values[0][name]
             better = (difference > 0) == metric.more_is_better
@@ -60,6 +63,10 @@ def differences(first: Sequence[Row], other: Sequence[Row]) -> dict[str, Any]:
                 "says": ("better" if better else "worse") if apart else None,
             }
     return found
+
+
+def _span(first: Sequence[float] | None, other: Sequence[float] | None) -> list[float] | None:
+    return [other[0] - first[1], other[1] - first[0]] if first and other else None
 
 
 def row_text(name: str, row: dict[str, Any]) -> list[str]:
