@@ -8,6 +8,7 @@ from PIL import Image, ImageDraw
 from skimage import data
 
 from realface import finder
+from realface.web.examples import PORTRAIT
 
 ASTRONAUT = data.astronaut()
 FACE = (176, 66, 276, 190)
@@ -47,6 +48,15 @@ def test_a_group_is_found_and_the_largest_comes_first() -> None:
     for face, (scale, (left, top)) in zip(found, places.items(), strict=True):
         offset = (left, top, left, top)
         assert overlap(face.box, tuple(scale * side + o for side, o in zip(FACE, offset, strict=True))) > 0.5
+
+
+def test_of_more_faces_than_it_counts_none_hides_behind_others() -> None:
+    rng = np.random.default_rng(0)
+    plain = np.asarray(Image.open(PORTRAIT).convert("RGB").crop((120, 10, 340, 230)).resize((84, 84)), float)
+    faint = [0.2 * plain + 80 + rng.normal(0, 12, plain.shape) for _ in range(57)]
+    rows = [[faint.pop() if (15 * row + column) % 4 == 0 else plain for column in range(15)] for row in range(15)]
+    crowd = np.concatenate([np.concatenate(row, 1) for row in rows]).clip(0, 255).astype(np.uint8)
+    assert len(finder.find(crowd)) == finder.MAX_FACES
 
 
 def test_a_face_that_fills_the_picture_is_found() -> None:

@@ -50,9 +50,9 @@ def find(picture: np.ndarray) -> list[Found]:
     longest = max(picture.shape[:2])
     found = _at_scale(picture, min(1.0, SIDE / longest))
     if longest > BIG_SIDE:
-        large = [np.array(face.box) for face in found]
+        large = np.array([face.box for face in found]).reshape(-1, 4)
         more = _at_scale(picture, BIG_SIDE / longest)
-        found += [face for face in more if all(_overlap(np.array(face.box), box) < OVERLAP for box in large)]
+        found += [face for face in more if (_overlaps(np.array(face.box), large) < OVERLAP).all()]
     if not found and longest > SMALL_SIDE:
         found = _at_scale(picture, SMALL_SIDE / longest)
     found.sort(key=lambda face: (face.box[0] - face.box[2]) * (face.box[3] - face.box[1]))
@@ -71,19 +71,17 @@ def _at_scale(picture: np.ndarray, scale: float) -> list[Found]:
     session = _session()
     outputs = dict(zip((o.name for o in session.get_outputs()), session.run(None, {"input": canvas}), strict=True))
     scores, boxes, points = (np.concatenate(part) for part in zip(*_decoded(outputs, canvas.shape[3]), strict=True))
-    order = np.argsort(-scores)[: 5 * MAX_FACES]
-    order = order[scores[order] >= SCORE]
+    inside = (boxes[:, :2] < (w, h)).all(1) & (boxes[:, 2:] > 0).all(1)  # some of each
+    rows = np.flatnonzero(inside & (scores >= SCORE))
+    rows = rows[np.argsort(-scores[rows])]
     ratio = np.array([width / w, height / h])
     found: list[Found] = []
-    kept: list[np.ndarray] = []
-    for row in order:
-        box = boxes[row]
-        seen = (box[:2] < (w, h)).all() and (box[2:] > 0).all()  # some of it is inside the picture
-        if seen and all(_overlap(box, other) < OVERLAP for other in kept):
-            kept.append(box)
-            extent = float((box[2:] - box[:2]).max())
-            left, top, right, bottom = (box.reshape(2, 2) * ratio).ravel().tolist()
-            found.append(Found((left, top, right, bottom), points[row] * ratio, float(scores[row]), extent))
+    while len(rows) and len(found) < MAX_FACES:
+        row, box = rows[0], boxes[rows[0]]
+        extent = float((box[2:] - box[:2]).max())
+        left, top, right, bottom = (box.reshape(2, 2) * ratio).ravel().tolist()
+        found.append(Found((left, top, right, bottom), points[row] * ratio, float(scores[row]), extent))
+        rows = rows[1:][_overlaps(box, boxes[rows[1:]]) < OVERLAP]
     return found
 
 
@@ -102,13 +100,12 @@ def _decoded(outputs: dict[str, np.ndarray], width: int) -> list[tuple[np.ndarra
     return levels
 
 
-def _overlap(one: np.ndarray, other: np.ndarray) -> float:
-    """Intersection over union of two boxes."""
-    sides = np.minimum(one[2:], other[2:]) - np.maximum(one[:2], other[:2])
-    if (sides <= 0).any():
-        return 0.0
-    shared, areas = sides.prod(), [(box[2:] - box[:2]).prod() for box in (one, other)]
-    return float(shared / (sum(areas) - shared))
+def _overlaps(one: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """(N,) intersection over union of a box (4,) with others (N, 4)."""
+    sides = (np.minimum(one[2:], others[:, 2:]) - np.maximum(one[:2], others[:, :2])).clip(0)
+    shared, areas = sides.prod(1), (others[:, 2:] - others[:, :2]).prod(1)
+    ratio: np.ndarray = shared / ((one[2:] - one[:2]).prod() + areas - shared)
+    return ratio
 
 
 @cache
