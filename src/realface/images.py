@@ -10,7 +10,6 @@ import math
 import os
 import re
 import stat
-import warnings
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -20,6 +19,7 @@ import numpy as np
 from PIL import ExifTags, Image, ImageCms, JpegImagePlugin, TiffImagePlugin, TiffTags
 
 from . import errors
+from .quiet import quiet
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "HEIF")
 MIN_SIDE = 32
@@ -104,8 +104,7 @@ def decode(data: bytes, limits: Limits = Limits()) -> np.ndarray:
     """
     image = _open(data, limits)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with quiet():
             image.load()
             return _upright_srgb(image)
     except Exception:  # any failure past the header means that the pixels cannot be had
@@ -212,8 +211,7 @@ def _open(data: bytes, limits: Limits) -> Image.Image:
     if data[:2] in (b"II", b"MM"):
         reader.left //= 4  # a list of strips takes a hundred times its bytes in memory
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow warns of large pictures and odd metadata; limits are ours
+        with quiet():  # Pillow warns of large pictures and odd metadata; limits are ours
             image: Image.Image = heif(reader) if heif else Image.open(reader, formats=FORMATS[:-1])
             memory = _memory(image, data, reader.end)
     except Image.DecompressionBombError:

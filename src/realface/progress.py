@@ -1,6 +1,5 @@
 """Progress of long work, with the time left, on standard error."""
 
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Sized
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -9,6 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from .cores import cores
+from .quiet import quiet
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -35,8 +35,7 @@ def spread(work: Callable[[T], R], items: Iterable[T], label: str, total: int) -
     Items are spread over the cores by threads, for Pillow, NumPy and ONNX Runtime compute without the interpreter.
     """
     pool = ThreadPoolExecutor(cores())
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # reading a picture does so too, but threads would undo it for each other
+    with quiet():
         try:
             yield from track(pool.map(work, items), label, total)
         finally:
