@@ -107,9 +107,10 @@ def three_ways(detector: Detector, samples: list[Sample]) -> dict[str, dict[str,
         for way, how in ways.items():
             picture = pasted(crop, number) if how == 2 else crop
             found = faces.candidates(picture, "face" if how else "centre-square")
-            judged[way].append(bool(found) and found[0].reason is None)
             pixels = found[0].pixels if found else crop  # a face that is missed counts as inconclusive
-            fakes[way].append(float(detector.probabilities(detector.logits([pixels]))[0]))
+            logits, novelty, _ = detector.judge([pixels])
+            judged[way].append(bool(found) and found[0].reason is None and not detector.unfamiliar(novelty)[0])
+            fakes[way].append(float(detector.probabilities(logits)[0]))
     return {way: figures(labels, np.array(fakes[way]), np.array(judged[way]), detector.card.thresholds) for way in ways}
 
 
@@ -135,8 +136,8 @@ def small_in_frame(detector: Detector, samples: list[Sample], count: int) -> dic
             break
     result = {}
     for way, some in {"alone": alone, "in photographs of 1600 x 1200": within}.items():
-        logits = np.concatenate([detector.logits([face.pixels]) for face in some])
-        judged = np.array([face.reason is None for face in some])
+        logits, novelty = map(np.concatenate, zip(*(detector.judge([face.pixels])[:2] for face in some), strict=True))
+        judged = np.array([face.reason is None for face in some]) & ~detector.unfamiliar(novelty)
         fake = detector.probabilities(logits)
         result[way] = figures(np.array(labels), fake, judged, detector.card.thresholds)
     return result
