@@ -294,6 +294,8 @@ def test_a_file_is_not_called_what_it_will_not_be(run, tmp_path: Path, pictures:
         (("data", "import", pictures, "--out", tmp_path / "m.CSV"), "a Parquet file"),
         (("data", "audit", pictures, "--out", tmp_path / "a.csv"), "JSON"),
         (("data", "audit", pictures, "--fix", tmp_path / "m.parquet"), "a CSV file"),
+        (("data", "audit", pictures, "--fix", tmp_path / "a picture.JPG"), "a CSV file"),
+        (("data", "import", pictures, "--out", tmp_path / "a picture.png"), "a Parquet file"),
     ):
         status, _, err = run(*arguments)
         assert (status, f"would be {form}, whatever its name says; give it another name" in err) == (2, True)

@@ -18,6 +18,7 @@ from realface.errors import ConfigError, TrailError
 from realface.trail import Trail
 from realface.web import service_keys
 from realface.web.service import Settings, make_app
+from realface.web.service_run import server
 
 REAL, FAKE = encoded(grey(0), "JPEG"), encoded(grey(255))
 NAMED = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.png"\r\n\r\n'
@@ -345,6 +346,13 @@ def test_a_proxy_is_an_address(run, monkeypatch: pytest.MonkeyPatch, proxy: str,
     status, _, err = run("serve", "--proxy", proxy)
     assert status == 2
     assert ("no further" if good else f"--proxy {proxy}: give the proxy's address") in err
+
+
+def test_a_second_ctrl_c_keeps_nothing_from_being_closed() -> None:
+    told = server(make_app(Detector(brightness_detector())))
+    for _ in range(2):
+        told.handle_exit(signal.SIGINT, None)
+    assert (told.should_exit, told.force_exit) == (True, False)
 
 
 @pytest.mark.parametrize("told", [signal.SIGINT, signal.SIGTERM])

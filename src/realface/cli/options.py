@@ -12,7 +12,7 @@ import typer
 from ..detector import bundled
 from ..errors import DataError, MissingExtra
 from ..harmless import printable
-from ..paths import check_name
+from ..paths import SUFFIXES, check_name
 
 DetectorOption = Annotated[
     str, typer.Option(help=f"A detector file, or one that comes with realface: {', '.join(bundled())}.")
@@ -47,8 +47,8 @@ def need(extra: str) -> None:
 
 
 def need_form(out: Path | None, form: str, *others: str) -> None:
-    """DataError where a file is called as if it were of another form than it will be."""
-    if out and out.suffix.lower() in others:
+    """DataError where a file is called as if it were of another form than it will be; a picture might be lost by it."""
+    if out and out.suffix.lower() in (*others, *SUFFIXES):
         raise DataError(f"{out} would be {form}, whatever its name says; give it another name")
 
 

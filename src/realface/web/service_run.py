@@ -6,6 +6,7 @@ import signal
 import socket
 import sys
 from contextlib import suppress
+from types import FrameType
 
 import h11
 import uvicorn
@@ -107,4 +108,12 @@ def server(app: FastAPI, *, timeout: float = 60, proxy: str | None = None) -> uv
         limit_concurrency=CONNECTIONS,
         timeout_graceful_shutdown=round(timeout),
     )
-    return uvicorn.Server(config)
+    return _Server(config)
+
+
+class _Server(uvicorn.Server):
+    """Ends one way: a second Ctrl-C would have it leave before its trail is closed, with a trace."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if not self.should_exit:
+            super().handle_exit(sig, frame)
