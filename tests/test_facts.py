@@ -1,5 +1,6 @@
 """Facts of a file are what the file was made with, and copies are known by them."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -42,12 +43,18 @@ def test_spectrum_peaks_where_a_grating_is(tmp_path: Path) -> None:
     assert read(tmp_path / "x.png").spectrum.argmax() == 6
 
 
+def facts_of(folder: Path, pictures: Iterable[bytes]) -> list[Facts]:
+    """Of pictures, each in a file of the same name."""
+    found = []
+    for data in pictures:
+        (folder / "x").write_bytes(data)
+        found.append(read(folder / "x"))
+    return found
+
+
 class TestNear:
     def test_smooth_portraits_of_one_pose_are_not_copies(self, tmp_path: Path) -> None:
-        facts = []
-        for n in range(60):
-            (tmp_path / "x.png").write_bytes(encoded(portrait(n)))
-            facts.append(read(tmp_path / "x.png"))
+        facts = facts_of(tmp_path, (encoded(portrait(n)) for n in range(60)))
         hashes = np.stack([fact.dhash for fact in facts])
         bits = np.bitwise_count(hashes[:, None] ^ hashes[None]).sum(-1)[~np.eye(60, dtype=bool)]
         assert bits.min() <= MAX_BITS  # the hash alone would be wrong
@@ -66,24 +73,15 @@ class TestNear:
                 encoded(picture),
                 encoded(picture.resize((side, side), Image.Resampling.BICUBIC), kind, **options),
             ]
-        facts = []
-        for data in files:
-            (tmp_path / "x").write_bytes(data)
-            facts.append(read(tmp_path / "x"))
         pairs = [[2 * n, 2 * n + 1] for n in range(4)]
-        assert near_groups(facts) == pairs
+        assert near_groups(facts_of(tmp_path, files)) == pairs
 
     def test_frames_of_a_film_are_one_group(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(duplicates, "_CHECKED", 16)
-        facts = []
-        for n in range(40):
-            (tmp_path / "x.png").write_bytes(encoded(portrait(n // 20).point(lambda level, n=n: level + n % 20)))
-            facts.append(read(tmp_path / "x.png"))
+        films = ([portrait(n).point(lambda level, more=more: level + more) for more in range(20)] for n in range(2))
+        facts = facts_of(tmp_path, (encoded(frame) for film in films for frame in film))
         assert near_groups(facts) == [list(range(20)), list(range(20, 40))]
 
     def test_blank_pictures_are_not_copies_of_one_another(self, tmp_path: Path) -> None:
-        facts = []
-        for level in range(0, 250, 50):
-            (tmp_path / "x.png").write_bytes(encoded(Image.new("L", (64, 64), level)))
-            facts.append(read(tmp_path / "x.png"))
-        assert near_groups(facts) == []
+        blank = (encoded(Image.new("L", (64, 64), level)) for level in range(0, 250, 50))
+        assert near_groups(facts_of(tmp_path, blank)) == []

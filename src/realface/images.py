@@ -192,9 +192,12 @@ class _Reader(io.BytesIO):
     end = 0
 
     def read(self, size: int | None = -1, /) -> bytes:
+        # The bytes of what is refused are not counted, so that a TIFF is read without its layers: Pillow ends the list
+        # of what describes a picture where it meets them, and what is needed stands before.
         self.left -= 1024
-        if self.left < (taken := max(size or 0, 0)):  # of a TIFF this ends the list of what describes it: layers
-            raise OSError("too much to read")  # come late in that, and what is needed to read it before
+        taken = max(size or 0, 0)
+        if taken > self.left:
+            raise OSError("too much to read")
         self.left -= taken
         data = super().read(size)
         self.end = self.tell()

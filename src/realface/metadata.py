@@ -34,11 +34,11 @@ _NAMES = """CreatorTool | DigitalSourceType | DigitalSourceFileType | Credit | M
     softwareAgent | AISystemUsed | provenance"""
 # {}+ is never given back in part, which could not match, and what is long begins at a <: else 1 MB takes seconds
 _PROPERTY = re.compile(
-    rf"""\s [\w.-]{{1,40}} : (?P<attribute> {_NAMES} ) \s{{0,9}} = \s{{0,9}}
-            (?: "(?P<double>[^"<]{{0,4000}}+)" | '(?P<single>[^'<]{{0,4000}}+)' ) |
-        < [\w.-]{{1,40}} : (?P<element> {_NAMES} )
-            (?: \s [^<>]{{0,200}}? \b rdf:resource \s{{0,9}} = \s{{0,9}} ["'] (?P<link>[^"'<]{{0,400}}+) ["'] |
-            (?: \s [^<>]{{0,200}}+ )? (?<!/) > (?P<body>[^<]{{0,4000}}+) < )""",
+    r"""\s [\w.-]{1,40} : (?P<attribute> NAMES ) \s{0,9} = \s{0,9}
+            (?: "(?P<double>[^"<]{0,4000}+)" | '(?P<single>[^'<]{0,4000}+)' ) |
+        < [\w.-]{1,40} : (?P<element> NAMES )
+            (?: \s [^<>]{0,200}? \b rdf:resource \s{0,9} = \s{0,9} ["'] (?P<link>[^"'<]{0,400}+) ["'] |
+            (?: \s [^<>]{0,200}+ )? (?<!/) > (?P<body>[^<]{0,4000}+) < )""".replace("NAMES", _NAMES),
     re.VERBOSE,
 )
 

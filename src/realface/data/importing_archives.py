@@ -16,7 +16,7 @@ from ..progress import track
 from .importing_sets import PUBLISHED, Found, in_folder
 from .layouts import SPLITS
 
-_TABLES = tuple(f"{split}.csv" for split in SPLITS)
+_TABLES = (*(f"{split}.csv" for split in SPLITS), "manifest.csv")  # the Kaggle set's, and ours
 LARGEST, TOTAL, FILES = 64 * 2**20, 64 * 2**30, 2_000_000
 """Of an archive: most bytes of a file, most bytes of all that is wanted, most files. A few bytes of it can stand for a
 disk full."""
@@ -96,7 +96,7 @@ def unpack_zip(path: Path, to: Path | None, expect: str = "") -> Found:
 
 
 def _wanted(name: str) -> bool:
-    return name in (*_TABLES, "manifest.csv") or Path(name).suffix.lower() in SUFFIXES
+    return name in _TABLES or Path(name).suffix.lower() in SUFFIXES
 
 
 def _folded(path: Path) -> str:
@@ -142,7 +142,7 @@ def _checked(path: Path, members: Sequence[zipfile.ZipInfo]) -> dict[str, zipfil
             kept[key] = member
     if sum(member.file_size for member in kept.values()) > TOTAL:
         raise DataError(f"{path} would be larger than {TOTAL:,} bytes; not unpacked")
-    if all(Path(_parts(member)[-1]).suffix == ".csv" for member in kept.values()):
+    if all(_parts(member)[-1] in _TABLES for member in kept.values()):
         raise DataError(f"{path}: no pictures found in it")
     return kept
 

@@ -252,9 +252,10 @@ def from_folders(root: Path) -> Iterator[Sample]:
 def with_splits(samples: Iterable[Sample], root: Path) -> list[Sample]:
     """The samples of a data set at `root`, sorted by path, each in a split; see `read_data`."""
     base = root if root.is_dir() else root.parent
+    bases = (base, base.absolute())  # paths in a manifest may be absolute where its own is not
 
     def tenth(sample: Sample) -> int:
-        within = next((b for b in (base, base.absolute()) if sample.path.is_relative_to(b)), sample.path.parent)
+        within = next((b for b in bases if sample.path.is_relative_to(b)), sample.path.parent)
         name = sample.path.relative_to(within).as_posix()
         return hashlib.sha256(os.fsencode(name)).digest()[0] * 10 // 256
 

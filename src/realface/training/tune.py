@@ -82,7 +82,7 @@ def tune(
         if getattr(config, name):
             raise ConfigError(f"{name} is a run that knows the sources tuning leaves out; tune without it")
     check(config)
-    if not storage and not set("?%{}").isdisjoint(str(out)):  # they have a meaning in a database's URL
+    if not storage and set("?%{}") & set(str(out)):  # they have a meaning in a database's URL
         raise ConfigError(f"no study can be kept in {out}: choose an --out without ? % {{ and }}, or name a --storage")
     if not resume and (out / "trials.csv").exists():
         raise DataError(f"{out} holds a search already; add --resume to go on with it, or choose another --out")
