@@ -2,7 +2,7 @@
 
     python benchmarks/install.py [--out results/install.json]
 
-Installs this checkout into a new virtual environment and runs the command from there, five times, each a new
+Installs this checkout into a new virtual environment and runs the command from there, fifteen times, each a new
 process. The time is compared with that of starting the same Python and importing NumPy alone, and of importing
 TensorFlow and loading the notebook's model, in turns.
 """

@@ -10,6 +10,9 @@ from pathlib import Path
 import figures
 import pytest
 
+from realface.networks import NETWORKS
+from realface.training.config import Config
+
 ROOT = Path(__file__).resolve().parent.parent
 WEIGHTS = ROOT / "src" / "realface" / "weights"
 
@@ -46,6 +49,15 @@ def test_figures_are_of_the_detectors_that_are_bundled() -> None:
         assert measured[name]["detector"] == bundled[file], name
     assert measured["cascade"]["detectors"] == bundled
     assert {name: row["detector"] for name, row in measured["outside"]["detectors"].items()} == bundled
+
+
+def test_the_training_page_tells_what_defaults_the_two_views_have() -> None:
+    text = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
+    (passage,) = re.findall(r"of their own on top of these: (.+?) A run's", text, re.DOTALL)
+    told = dict(re.findall(r"`([\w-]+)` ([^`]+)", passage))
+    for name in ("clip-b16", "native"):
+        own = {f"{key} {value}" for key, value in NETWORKS[name].defaults.items() if value != getattr(Config(), key)}
+        assert set(re.findall(r"\w+ [\d.]+\d|\w+ \d", told[name])) == own - {"freeze True"}  # that is in the table
 
 
 def test_the_bars_of_an_evaluation_are_met() -> None:

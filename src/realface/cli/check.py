@@ -36,7 +36,7 @@ def check(
 ) -> None:
     """Say of each picture whether its faces are real or made by a machine.
 
-    Exit status: 0 all answered, 1 some could not be, 2 wrong usage, 130 stopped.
+    Exit status: 0 all answered, 1 some could not be or show no face, 2 wrong usage, 130 stopped.
     """
     if heatmap and not (as_json or report):
         raise DataError("a heatmap is told in JSON or shown in a report; add --json or --report FILE.html")

@@ -65,7 +65,7 @@ def evaluate(
 def compare(
     evaluations: Annotated[list[Path], typer.Argument(metavar="FOLDER...", help="What `evaluate --out` wrote.")],
     out: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Write report.html and evaluation.json here.")
+        Path | None, typer.Option(metavar="FOLDER", help="Write report.html, evaluation.json and every score here.")
     ] = None,
 ) -> None:
     """Set detectors side by side on the pictures that all of them judged, with the differences and their intervals."""

@@ -49,7 +49,9 @@ def scan(
     engine: Annotated[
         Literal["local", "ray"], typer.Option(help="This machine's processes, or those of a Ray cluster.")
     ] = "local",
-    address: Annotated[str | None, typer.Option(help="Of the Ray cluster.  [default: one on this machine]")] = None,
+    address: Annotated[
+        str | None, typer.Option(help="Of the Ray cluster.  [default: RAY_ADDRESS, else one on this machine]")
+    ] = None,
     max_megabytes: Annotated[int, typer.Option(min=1, help="Larger files are not read.")] = Limits().max_bytes // 2**20,
     max_megapixels: Annotated[
         int, typer.Option(min=1, max=178, help="Larger pictures are not read.")
@@ -58,7 +60,7 @@ def scan(
     """Judge every picture of SOURCE and write a row for each to a Parquet file, in the order of the source.
 
     Stopped or killed, the same command with --resume goes on.
-    Exit status: 0 all answered, 1 some could not be, 2 wrong usage, 130 stopped.
+    Exit status: 0 all answered, 1 some could not be or show no face, 2 wrong usage, 130 stopped.
     """
     need("scan")
     need_folder(out)

@@ -31,9 +31,7 @@ def networks(
 
 
 def train(
-    data: Annotated[
-        Path, typer.Argument(help="Folder with real/ and fake/, or {train,valid,test}/…, or a manifest CSV.")
-    ],
+    data: Annotated[Path, typer.Argument(help="Folder with real/ and fake/, or {train,valid,test}/…, or a manifest.")],
     out: Annotated[Path, typer.Option(help="The run folder to make.")],
     network: Annotated[str | None, typer.Option(help="See `realface networks`.  [default: clip-b16]")] = None,
     config: Annotated[
