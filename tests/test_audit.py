@@ -214,7 +214,7 @@ class TestCommand:
         data.add("a.png", encoded(cloud(0)))
         data.done()
         monkeypatch.setattr(Path, "write_text", full)
-        monkeypatch.setattr(Path, "write_bytes", full)
+        monkeypatch.setattr(Path, "replace", full)
         for option in ("--out", "--fix"):
             status, _, err = run("data", "audit", data.root, option, tmp_path / "new")
             assert (status, "No space left on device; make room or name another file" in err) == (2, True)

@@ -107,6 +107,24 @@ def test_batches_keep_faces_with_their_pictures(finding: Detector) -> None:
     assert together == single
 
 
+def test_a_picture_on_which_the_detector_fails_stops_no_other(
+    finding: Detector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, bad = Detector.judge, PORTRAIT // 4
+
+    def judge(self: Detector, crops: list[np.ndarray], **asked: bool) -> object:
+        if any(crop.max() < 64 for crop in crops):
+            raise DetectorError("the detector fails on these pictures")
+        return whole(self, crops, **asked)
+
+    monkeypatch.setattr(Detector, "judge", judge)
+    verdicts = list(finding.check_many([PORTRAIT, bad, b"", PORTRAIT], batch_size=4))
+    assert [v.status for v in verdicts] == ["ok", "error", "error", "ok"]
+    assert [v.error.code for v in verdicts if v.error] == ["detector", "empty"]
+    with pytest.raises(DetectorError, match="fails on these"):
+        finding.check(bad)
+
+
 def test_a_crowd_is_judged_in_parts(finding: Detector, monkeypatch: pytest.MonkeyPatch) -> None:
     alone = finding.check(pair(), heatmap=True, stability=True)
     monkeypatch.setattr("realface.detector.FACES_AT_ONCE", 1)

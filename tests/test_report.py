@@ -3,6 +3,7 @@
 import itertools
 import json
 import re
+import tracemalloc
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -307,6 +308,37 @@ def test_many_files_are_one_report_of_small_pictures(judge: Detector, rng: np.ra
     assert targets == [given["id"] for given in page.all("section") if "id" in given]
 
 
+def test_writing_takes_little_more_memory_than_the_report(judge: Detector, tmp_path: Path) -> None:
+    report = Report(judge)
+    report.add(judge.check(encoded(grey(0))), encoded(grey(0)))
+    report._cases += ["†" * 100_000] * 50
+    tracemalloc.start()
+    report.write(tmp_path / "case.html")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (tmp_path / "case.html").stat().st_size > 15_000_000
+    assert peak < 5_000_000
+
+
+def test_an_interrupted_report_holds_what_was_judged(
+    run, tmp_path: Path, detector_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, pictures = Detector._find, [tmp_path / f"{level}.png" for level in (0, 255)]
+    for picture in pictures:
+        picture.write_bytes(encoded(grey(int(picture.stem))))
+
+    def interrupted(self: Detector, picture: np.ndarray) -> object:
+        if picture.mean() > 200:
+            raise KeyboardInterrupt
+        return whole(self, picture)
+
+    monkeypatch.setattr(Detector, "_find", interrupted)
+    case = tmp_path / "case.html"
+    status, out, _ = run("check", *pictures, "--json", "--report", case, "--detector", detector_file)
+    assert (status, len(out.splitlines())) == (130, 1)
+    assert "1 picture: 1 real. It was stopped before all pictures were judged." in case.read_text("utf-8")
+
+
 def test_it_can_be_read_without_seeing(judge: Detector) -> None:
     data = encoded(grey(255))
     answer = judge.check(data, heatmap=True)
@@ -326,7 +358,7 @@ def test_a_failed_write_leaves_what_was_there(judge: Detector, tmp_path: Path, m
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as broken:
-        broken.setattr(Path, "write_bytes", full)
+        broken.setattr(Path, "replace", full)
         with pytest.raises(DataError, match="No space left"):
             Report(judge).write(path)
     assert path.read_text() == "the last report"

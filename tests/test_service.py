@@ -212,15 +212,15 @@ def test_a_defect_is_one_sentence(judge: Detector, monkeypatch: pytest.MonkeyPat
 
 
 def test_a_detector_that_fails_is_no_defect(judge: Detector, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole, form = judge.check_many, [("file", FAKE), ("file", REAL)]
+    whole, form = judge.judge, [("file", FAKE), ("file", REAL)]
 
-    def broken(pictures: list[bytes], **options: bool) -> object:
-        if pictures == [FAKE]:
+    def broken(crops: list[np.ndarray], **options: bool) -> object:
+        if crops[0].mean() > 128:
             raise DetectorError("the detector brightness fails on these pictures")
-        return whole(pictures, **options)  # type: ignore[arg-type]
+        return whole(crops, **options)
 
     with served(make_app(judge)) as client:
-        monkeypatch.setattr(judge, "check_many", broken)
+        monkeypatch.setattr(judge, "judge", broken)
         response = client.post("/v1/check", data=FAKE)
         assert refusal(response) == (500, "detector")
         assert "brightness fails" in response.text

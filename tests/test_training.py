@@ -348,7 +348,7 @@ def test_a_full_disk_leaves_the_last_checkpoint_and_is_told_as_one(
 
     path = tmp_path / "c.safetensors"
     SafeCheckpoints().save_checkpoint({"epoch": 1}, path)
-    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr(Path, "replace", full)
     with pytest.raises(OSError, match="No space left"):
         SafeCheckpoints().save_checkpoint({"epoch": 2}, path)
     assert SafeCheckpoints().load_checkpoint(path) == {"epoch": 1}

@@ -14,7 +14,7 @@ import numpy as np
 
 from . import degrade, faces, finder, graph, images, provenance
 from .card import KEY, Card
-from .errors import DetectorError, ImageError, TooManyFaces
+from .errors import DetectorError, ImageError, RealfaceError, TooManyFaces
 from .faces import Candidate
 from .images import Limits
 from .results import Answer, Claim, DetectorId, Face, Probability, Trial, Verdict, failed, overall
@@ -137,6 +137,7 @@ class Detector:
             ImageError: the picture cannot be read or judged; the subclass and its `code` say why.
             DetectorError: a heatmap was asked of a detector that gives none, or the detector fails.
         """
+        self._need_heatmaps(heatmap)
         path, sha256, claims, found = self._open(picture)
         if isinstance(found, ImageError):
             raise found
@@ -148,12 +149,13 @@ class Detector:
         """Judge pictures in order, `batch_size` at a time; for one that cannot be, the status is "error".
 
         Raises:
-            DetectorError: as `check`.
+            DetectorError: a heatmap was asked of a detector that gives none.
         """
         if isinstance(pictures, str | bytes | Path) or (isinstance(pictures, np.ndarray) and pictures.ndim in (2, 3)):
             raise TypeError("check_many takes several pictures, such as a list of paths; check takes one")
         if batch_size < 1:
             raise ValueError("batch_size must be 1 or more")
+        self._need_heatmaps(heatmap)  # also where no picture shows a face
         rest = iter(pictures)
         while batch := list(islice(rest, min(batch_size, sys.maxsize))):
             yield from self._check_batch(batch, heatmap, stability)
@@ -244,12 +246,13 @@ class Detector:
     def _check_batch(self, batch: list[Picture], heatmap: bool, stability: bool) -> Iterator[Verdict]:
         opened = [self._open(picture) for picture in batch]
         readable = [found for *_, found in opened if not isinstance(found, ImageError)]
-        judged = iter(self._judge(readable, heatmap, stability))
+        judged = iter(self._judge_each(readable, heatmap, stability))
         for path, sha256, claims, found in opened:
-            if isinstance(found, ImageError):
-                yield failed(path, sha256, found, self.id)
+            answer = found if isinstance(found, ImageError) else next(judged)
+            if isinstance(answer, RealfaceError):
+                yield failed(path, sha256, answer, self.id)
             else:
-                yield self._verdict(path, sha256, claims, next(judged))
+                yield self._verdict(path, sha256, claims, answer)
 
     def _open(self, picture: Picture) -> tuple[str | None, str | None, Claims, list[Candidate] | ImageError]:
         """Path, SHA-256, claims and faces of a picture; instead of the faces the error, where they cannot be had."""
@@ -277,9 +280,19 @@ class Detector:
             )
         return found
 
+    def _judge_each(
+        self, found: Sequence[list[Candidate]], heatmap: bool, stability: bool
+    ) -> Sequence[tuple[Face, ...] | DetectorError]:
+        """As `_judge`, or why a picture cannot be. What fails together is judged one by one: one may spoil it all."""
+        try:
+            return self._judge(found, heatmap, stability)
+        except DetectorError as error:
+            if len(found) == 1:
+                return [error]
+            return [answer for of_picture in found for answer in self._judge_each([of_picture], heatmap, stability)]
+
     def _judge(self, found: Sequence[list[Candidate]], heatmap: bool, stability: bool) -> list[tuple[Face, ...]]:
         """The judged faces of each picture."""
-        self._need_heatmaps(heatmap)  # also where no picture shows a face
         everyone = [candidate for of_picture in found for candidate in of_picture]
         judged: list[Face] = []
         for start in range(0, len(everyone), FACES_AT_ONCE):

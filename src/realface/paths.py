@@ -34,10 +34,10 @@ def whole(path: Path) -> Iterator[Path]:
         raise
 
 
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file so that it is there whole or not at all."""
-    with whole(path) as part:
-        part.write_bytes(data)
+def write_whole(path: Path, data: bytes | Iterable[bytes]) -> None:
+    """Write a file, in one or piece by piece, so that it is there whole or not at all."""
+    with whole(path) as part, part.open("wb") as file:
+        file.writelines([data] if isinstance(data, bytes) else data)
 
 
 def make_folder(path: Path) -> None:
@@ -61,7 +61,7 @@ def check_name(path: Path) -> None:
             raise DataError(f"the name {path.name} is too long for this disk; give it a shorter one") from None
 
 
-def write_asked(path: Path, data: bytes) -> None:
+def write_asked(path: Path, data: bytes | Iterable[bytes]) -> None:
     """`write_whole`, for a file that somebody asked for by name.
 
     Raises:

@@ -4,7 +4,7 @@ import hashlib
 import os
 import sys
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from html import escape
 from pathlib import Path
@@ -88,6 +88,10 @@ class Report:
 
     def html(self) -> str:
         """The report as one HTML document, which any encoding of Unicode can hold."""
+        return "".join(self._parts(stopped=False))
+
+    def _parts(self, *, stopped: bool) -> Iterator[str]:
+        """The document piece by piece: one text of thousands of pictures would take several times their memory."""
         total = f"{len(self._cases)} picture{'' if len(self._cases) == 1 else 's'}"
         counts = ", ".join(f"{n} {word}" for word, n in self._counts.items())
         facts = {
@@ -97,20 +101,22 @@ class Report:
             "SHA-256 of the detector": self._id.sha256,
         }
         several = f"<section><h2>All pictures</h2>{summary_table(self._rows)}</section>" if len(self._rows) > 1 else ""
-        return (
+        ended = " It was stopped before all pictures were judged." if stopped else ""
+        yield (
             f"{page_head('Case report of realface')}<body><header><h1>Case report: real or machine-made faces</h1>"
-            f'<p class="lead"><b>{total}{counts and f": {counts}"}.</b> A verdict is a hint for a person who decides. '
-            f"It is not proof.</p>{fact_list(facts)}</header><main>{several}{''.join(self._cases)}{self._explained()}"
-            "</main></body></html>\n"
+            f'<p class="lead"><b>{total}{counts and f": {counts}"}.{ended}</b> A verdict is a hint for a person who '
+            f"decides. It is not proof.</p>{fact_list(facts)}</header><main>{several}"
         )
+        yield from self._cases
+        yield f"{self._explained()}</main></body></html>\n"
 
-    def write(self, path: Path) -> None:
-        """Write `html` to a file, whole or not at all.
+    def write(self, path: Path, *, stopped: bool = False) -> None:
+        """Write `html` to a file, whole or not at all; where it was `stopped` too early, it says so.
 
         Raises:
             DataError: it cannot be written there.
         """
-        write_asked(path, self.html().encode())
+        write_asked(path, (part.encode() for part in self._parts(stopped=stopped)))
 
     def _face(self, number: int, face: Face, pixels: np.ndarray | None, count: int) -> str:
         name = f"Face {number}" if count > 1 else "The face"

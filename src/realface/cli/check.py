@@ -54,11 +54,16 @@ def check(
     answered = True
     if not as_json:
         print(table.HEAD)
-    for data, verdict in _verdicts(judge, expand(paths), limits, batch_size, heatmap, stability):
-        answered = answered and verdict.status == "ok"
-        print(verdict.to_json() if as_json else table.rows(verdict), flush=True)
-        if case:
-            case.add(replace(verdict, path="Standard input") if verdict.path == "-" else verdict, data)
+    try:
+        for data, verdict in _verdicts(judge, expand(paths), limits, batch_size, heatmap, stability):
+            answered = answered and verdict.status == "ok"
+            print(verdict.to_json() if as_json else table.rows(verdict), flush=True)
+            if case:
+                case.add(replace(verdict, path="Standard input") if verdict.path == "-" else verdict, data)
+    except BaseException:  # Ctrl-C too, and nobody reads on: what was judged is told
+        if case and report:
+            case.write(report, stopped=True)
+        raise
     if not as_json:
         print(f"\n{judge.card.rule()} Detector {judge.id.name} {judge.id.version}.")
         print("A verdict is a hint for a person, not proof.")

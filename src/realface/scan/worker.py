@@ -82,7 +82,7 @@ def judged(judge: Judge, entry: Entry, reading: "Future[bytes]") -> Verdict:
     try:
         [verdict] = judge.check_many([reading.result()])
         return replace(verdict, path=entry.path)
-    except RealfaceError as error:  # not to be read, or more than the detector's graph can take
+    except RealfaceError as error:  # it cannot be read
         return failed(entry.path, None, error, judge.id)
 
 

@@ -11,9 +11,9 @@ from urllib.parse import urlsplit
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from realface import Detector, DetectorError, Verdict, __version__, draw, images, words
+from realface import Detector, Verdict, __version__, draw, images, words
 from realface.paths import SUFFIXES
-from realface.report import PIECES, Report, sentence
+from realface.report import PIECES, Report
 from realface.web import markup, summary
 from realface.web.examples import EXAMPLES, File
 from realface.web.launch import load
@@ -43,11 +43,7 @@ def judged(
         if key not in known or (stability and any(face.stability is None for face in known[key].verdict.faces)):
             with status:
                 show(f"Looking at picture {number} of {len(files)} …", "p", "status")
-                try:
-                    known[key] = judge(detector, file.data, stability)
-                except DetectorError as error:  # it could be loaded, and yet cannot judge
-                    show(sentence(str(error)), "p", "alert")
-                    st.stop()
+                known[key] = judge(detector, file.data, stability)
         yield replace(known[key], verdict=replace(known[key].verdict, path=file.name))
 
 

@@ -1,7 +1,6 @@
 """The web service: `POST /v1/check` and what operators need beside it. No picture is kept, on disk or in memory."""
 
 import asyncio
-import hashlib
 import json
 import logging
 import time
@@ -29,7 +28,6 @@ from ..detector import Detector
 from ..errors import DetectorError
 from ..images import Limits
 from ..report import Report
-from ..results import Verdict, failed
 from ..trail import Entry, Trail
 from . import service_keys
 from .service_body import Body, Room, Upload, drain
@@ -95,9 +93,6 @@ class Service:
             response = refused.response()
         except ClientDisconnect:
             response = Response(status_code=499)  # nobody reads it
-        except DetectorError as error:
-            _log.error("request %s: %s", number, error)
-            response = Refused("detector", str(error)).response()
         except Exception:
             _log.exception("request %s", number)
             response = Refused("internal", "this is a defect in realface, please report it").response()
@@ -140,7 +135,10 @@ class Service:
         self, uploads: list[Upload], many: bool, wish: Wish, report: Report | None, *, who: str, number: str
     ) -> Response:
         """Record first, then answer."""
-        verdicts = [await self._checked(upload, many, wish, report, number) for upload in uploads]
+        verdicts = [await self.queue.check(upload, wish, report) for upload in uploads]
+        for verdict in verdicts:
+            if verdict.error and verdict.error.code == DetectorError.code:
+                _log.error("request %s: %s", number, verdict.error.message)
         card = self.detector.card
         policy = json.dumps(asdict(card.policy) | asdict(card.thresholds))
         await self.recorder.record(
@@ -167,19 +165,6 @@ class Service:
             return Response(report.html(), headers={"Content-Security-Policy": "sandbox"}, media_type="text/html")
         rows = ", ".join(verdict.to_json() for verdict in verdicts)
         return Response(f"[{rows}]" if many else rows, media_type="application/json")
-
-    async def _checked(self, upload: Upload, many: bool, wish: Wish, report: Report | None, number: str) -> Verdict:
-        """The verdict on a picture. One of a form on which the detector fails is an error, so that the rest is told."""
-        try:
-            return await self.queue.check(upload, wish, report)
-        except DetectorError as error:
-            if not many:
-                raise
-            _log.error("request %s: %s", number, error)
-            verdict = failed(upload.name, hashlib.sha256(upload.data).hexdigest(), error, self.detector.id)
-            if report:
-                report.add(verdict, upload.data)
-            return verdict
 
     def _who(self, request: Request, key: str | None) -> str:
         if self.keys is None:
