@@ -380,7 +380,7 @@ class TestPrune:
         values = ["(" + ", ".join(repr(value) for value in row.values()) + ")" for row in kept]
         unguarded(url, f"INSERT INTO realface_trail ({columns}) VALUES {', '.join(values)}")
         assert trail.verify().problems == []  # signed for, and only not deleted yet
-        assert trail.prune(datetime(2026, 1, 6, tzinfo=UTC), "x") == 0
+        assert trail.prune(datetime(2026, 1, 6, tzinfo=UTC), "x") == 2
         with connected(url) as connection:
             assert connection.execute(text("SELECT min(n) FROM realface_trail")).scalar() == 6
 

@@ -229,6 +229,30 @@ class TestCommands:
         assert "4 records, and 3 older ones" in run("verify", path)[1]
         assert run("prune", path, "--before", "2026-01-05", "--by", "me") == (0, "1 record was removed\n")
 
+    def test_prune_tells_where_a_reader_keeps_what_was_removed(
+        self, path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("realface.trail.trail.WAIT_FOR_READERS", 0)
+        log, arguments = (
+            path.with_name(f"{path.name}-wal"),
+            ("prune", path, "--before", "2026-01-03T12:00:00", "--by", "me"),
+        )
+        service, reader = Trail(str(path)), Trail(str(path), "read")
+        service.append([entry(7)])
+        with reader.records() as (_, rows):
+            next(iter(rows))
+            told = f"3 records were removed, but somebody reads {path}, and until that ends {log} holds them"
+            with pytest.raises(TrailError, match=re.escape(told)):
+                run(*arguments)
+            service.append([entry(8)])
+            assert b"2026-01-02" in log.read_bytes() + path.read_bytes()
+        del rows
+        reader.close()
+        assert run(*arguments) == (0, "0 records were removed\n")
+        service.append([entry(9)])
+        assert b"2026-01-02" not in log.read_bytes() + path.read_bytes()
+        service.close()
+
     def test_the_address_may_come_from_the_environment(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("REALFACE_TRAIL", str(path))
         assert run("verify")[0] == 0

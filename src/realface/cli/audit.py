@@ -32,7 +32,7 @@ def verify(
 ) -> None:
     """Check that no record was changed, removed, moved or put in, and print the last hash to note elsewhere.
 
-    Exit status: 0 the chain holds, 1 it does not, 2 it could not be read, or HASH is none.
+    Exit status: 0 the chain holds, 1 it does not, 2 it could not be read, or HASH is no hash.
     """
     from ..trail import Trail
 

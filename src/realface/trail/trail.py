@@ -22,6 +22,7 @@ from .chain import PRUNED, Entry, Walk, digest
 from .tables import HEAD, RECORDS, prepare
 
 DELETED_AT_ONCE = 10_000
+WAIT, WAIT_FOR_READERS = 60, 1  # seconds, for whoever else has SQLite's file
 # Seconds, and milliseconds for the last: without these a server that vanishes is waited for a quarter of an hour.
 _PATIENCE = {
     "connect_timeout": "10",
@@ -127,6 +128,7 @@ class Trail:
 
         Raises:
             TrailError: the time is to come, or the chain does not hold; nothing is removed, since that would hide it.
+                Or they were removed, and SQLite's log still holds them for somebody who reads the trail.
         """
         if before > datetime.now(UTC):
             raise TrailError(f"nothing was removed: {before} is still to come; give a time that is past")
@@ -143,16 +145,30 @@ class Trail:
                 says = json.dumps({"before": limit, "through": through})
                 signed = Entry(datetime.now(UTC), by, "prune", last, PRUNED, None, (), "", says)
                 self._add(connection, [signed.values()], pruned=through)
-        left = True
+        removed, left = 0, 1
         while left:  # bit by bit, so that servers that write at the same time are not held up; goes on if interrupted
             with self._transaction(writes=True) as connection:
                 some = select(c.n).where(c.n <= through).order_by(c.n).limit(DELETED_AT_ONCE)
-                left = connection.execute(delete(RECORDS).where(c.n.in_(some))).rowcount > 0
-        if self._engine.dialect.name == "sqlite":  # else its log holds what was deleted for as long as a service runs
-            with self._transaction() as connection:
-                for statement in ("COMMIT", "PRAGMA wal_checkpoint(TRUNCATE)"):  # not within a transaction
-                    connection.exec_driver_sql(statement)
-        return through - head.pruned
+                left = connection.execute(delete(RECORDS).where(c.n.in_(some))).rowcount
+            removed += left
+        if self._engine.dialect.name == "sqlite" and not self._log_emptied():
+            raise TrailError(
+                f"{removed:,} records were removed, but somebody reads {self._name}, and until that ends "
+                f"{self._name}-wal holds them; prune once more then"
+            )
+        return removed
+
+    def _log_emptied(self) -> bool:
+        """Empty SQLite's log, which holds what was deleted for as long as a service runs, unless somebody reads on.
+
+        While it waits for readers nobody can write, so it does not wait long.
+        """
+        with self._transaction() as connection:
+            for statement in ("COMMIT", f"PRAGMA busy_timeout = {1000 * WAIT_FOR_READERS}"):  # not within a transaction
+                connection.exec_driver_sql(statement)
+            busy: int = connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()[0]
+            connection.exec_driver_sql(f"PRAGMA busy_timeout = {1000 * WAIT}")
+        return not busy
 
     def close(self) -> None:
         """Give the connections back."""
@@ -228,7 +244,7 @@ def _engine(url: str, use: Use) -> tuple[str, Path | None, Engine]:
                 raise TrailError(f"there is no audit trail {path}; check the path")
         except (OSError, ValueError) as error:
             raise TrailError(f"the audit trail {path} cannot be opened: {error}") from None
-        engine = create_engine(_sqlite_url(path.resolve(), use == "read"), connect_args={"timeout": 60})
+        engine = create_engine(_sqlite_url(path.resolve(), use == "read"), connect_args={"timeout": WAIT})
         event.listen(engine, "connect", _sqlite_connect)
         if use == "begin":  # else it stays as it was begun
             event.listen(engine, "connect", _sqlite_write_ahead)
