@@ -35,7 +35,7 @@ def main() -> None:
     kept = [row for row in read(options.report / FILE) if row.status == "ok"]
     rows = {name: {row.path: row for row in kept if row.detector == of.id.sha256} for name, of in detectors.items()}
     limits = detectors["fast"].card.thresholds
-    unsure = {  # but for those with a reason of their own
+    unsure = {  # but for faces with a reason of their own, where their probability shows that there is one
         path
         for path, row in rows["fast"].items()
         if row.called[AS_IT_IS] == limits.answer(row.fake[AS_IT_IS]) == "inconclusive"

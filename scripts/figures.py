@@ -24,7 +24,7 @@ from realface import Detector
 from realface.data import SPLITS, read_data
 from realface.evaluation.evaluate import evaluate
 from realface.evaluation.grid import grid_table
-from realface.evaluation.metrics import markdown, number, table
+from realface.evaluation.metrics import markdown, number, percent, table
 from realface.evaluation.origin import origin
 from realface.rates import ends_of, interval
 
@@ -98,10 +98,6 @@ def flat(measured: dict[str, Any]) -> dict[str, Any]:
     """The result of an evaluation of one detector, with what is said of it at the top."""
     (detector,) = measured["detectors"]
     return {**{key: value for key, value in measured.items() if key not in ("detectors", "comparison")}, **detector}
-
-
-def percent(share: float | None) -> str:
-    return "-" if share is None else f"{100 * share:.1f} %"
 
 
 def result(name: str) -> Any:

@@ -13,6 +13,7 @@ from conftest import brightness_detector, encoded, grey
 from filelock import FileLock
 
 from realface import Detector
+from realface.cli.evaluate import _tell
 from realface.degrade import AS_IT_IS
 from realface.errors import DataError
 from realface.evaluation import evaluate as evaluating
@@ -101,6 +102,22 @@ def test_a_folder_is_not_free_before_its_figures_are_made(
 
     monkeypatch.setattr(evaluating, "summary", summed)
     assert evaluate([detector], data, "test", out=data / "out")
+
+
+def test_the_scores_are_not_written_again_once_the_folder_is_free(
+    data: Path, detector: Detector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = evaluate([detector], data, "test", out=data / "out")
+    monkeypatch.setattr(rows, "write", lambda *_: pytest.fail("another run may be at work there by now"))
+    _tell(done, data / "out", {})
+    assert (data / "out" / "report.html").exists()
+
+
+def test_generators_are_of_fakes_whatever_a_row_says() -> None:
+    rest = {"sha256": "", "source": "", "detector": "", "code": "", "status": "ok"}
+    judged = {"fake": {AS_IT_IS: 0.5}, "called": {AS_IT_IS: "fake"}}
+    made = [rows.Row(path=name, label=label, generator=name, **rest, **judged) for label, name in enumerate("ab")]
+    assert list(evaluating.measured(made)["by_generator"]) == ["b"]
 
 
 def test_what_has_changed_is_judged_again(data: Path, detector: Detector, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -246,6 +263,7 @@ GOOD |= {"status": "ok", "side": 64, "fake": {AS_IT_IS: 0.5}, "called": {AS_IT_I
         {"status": "fine"},
         {"side": -1},
         {"side": "64"},
+        {"side": 2**70},
         {"fake": {AS_IT_IS: 1.5}},
         {"fake": {AS_IT_IS: float("nan")}},
         {"fake": {AS_IT_IS: None}},
@@ -258,8 +276,9 @@ GOOD |= {"status": "ok", "side": 64, "fake": {AS_IT_IS: 0.5}, "called": {AS_IT_I
 )
 def test_scores_that_are_none_are_refused(tmp_path: Path, change: dict) -> None:
     path = tmp_path / rows.FILE
-    path.write_text(json.dumps(GOOD) + "\n")
-    assert len(rows.read(path)) == 1
+    for end in ("\n", "", "\n" + json.dumps(GOOD)[:-9]):  # of an editor, of a run that was killed
+        path.write_text(json.dumps(GOOD) + end)
+        assert len(rows.read(path)) == 1
     path.write_text(json.dumps(GOOD | change) + "\n")
     with pytest.raises(DataError, match="damaged, or holds no scores"):
         rows.read(path)

@@ -186,10 +186,10 @@ def test_a_rate_of_few_pictures_is_marked() -> None:
     labels = np.repeat([0, 1], [400, 4])
     told = metrics.table({"all": metrics.of_answers(labels, labels * 0.9, labels)}).splitlines()
     cells = dict(zip(told[0].split(" | "), told[2].split(" | "), strict=True))
-    assert cells["accuracy"] == "100.0% (99.1 to 100.0)"
-    assert cells["real called fake (BPCER)"] == "0.0% (0.0 to 1.0)"
-    assert cells["fake called real (APCER)"] == f"0.0% (0.0 to {100 - 100 * (wilson(4, 4) or (0, 0))[0]:.1f}) †"
-    assert cells["inconclusive"] == "0.0% (0.0 to 0.9)"
+    assert cells["accuracy"] == "100.0 % (99.1 to 100.0)"
+    assert cells["real called fake (BPCER)"] == "0.0 % (0.0 to 1.0)"
+    assert cells["fake called real (APCER)"] == f"0.0 % (0.0 to {100 - 100 * (wilson(4, 4) or (0, 0))[0]:.1f}) †"
+    assert cells["inconclusive"] == "0.0 % (0.0 to 0.9)"
     assert told[3:] == ["", "† too few samples to say: the interval spans over 20 points."]
     reals = metrics.of_answers(labels[:400], np.linspace(0, 0.4, 400), labels[:400])
     assert "†" not in metrics.table({"all": reals})

@@ -256,6 +256,12 @@ def test_a_file_of_keys_that_is_none_is_refused(tmp_path: Path, text: str) -> No
         service_keys.add(tmp_path / "keys", "no such name!")
 
 
+def test_a_file_of_keys_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    service_keys.add(tmp_path / "keys", "ann")
+    (tmp_path / "keys").write_bytes(b"\xef\xbb\xbf" + (tmp_path / "keys").read_bytes())
+    assert list(service_keys.load(tmp_path / "keys")) == ["ann"]
+
+
 def test_without_a_file_of_keys_it_says_how_to_make_one(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"is not there; make one with: realface serve --keys .* --add-key NAME"):
         service_keys.load(tmp_path / "keys")

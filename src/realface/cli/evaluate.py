@@ -11,7 +11,7 @@ import typer
 from ..card import Policy
 from ..detector import Detector, bundled
 from ..errors import DataError
-from ..paths import write_whole
+from ..paths import make_folder, write_whole
 from .options import fail, need
 
 if TYPE_CHECKING:
@@ -72,12 +72,15 @@ def compare(
     need("train")
     from ..evaluation.compare import load
     from ..evaluation.evaluate import summary
-    from ..evaluation.rows import FILE
+    from ..evaluation.rows import FILE, write
 
     described, rows, left_out = load(evaluations)
     if out and (out / FILE).exists():  # it may be one of those that are compared
         raise DataError(f"{out} holds an evaluation already; choose another --out")
     done = summary(described, rows, {"left_out": left_out})
+    if out:
+        make_folder(out)
+        write(out / FILE, (row for kept in rows for row in kept))
     note = f"{left_out:,} more were not judged by all" if left_out else "all of the evaluations"
     _tell(done, out, {"Evaluations": ", ".join(map(str, evaluations)), "Compared": f"pictures in common; {note}"})
 
@@ -89,7 +92,6 @@ def _tell(done: "Evaluation", out: Path | None, facts: dict[str, str]) -> None:
     from ..evaluation.grid import grid_table
     from ..evaluation.metrics import promises, table
     from ..evaluation.page import page
-    from ..evaluation.rows import FILE, write
 
     for known in done.result["detectors"]:
         if len(done.rows) > 1:
@@ -110,8 +112,6 @@ def _tell(done: "Evaluation", out: Path | None, facts: dict[str, str]) -> None:
     command = shlex.join(["realface", *sys.argv[1:]])
     facts = {"Command": command, **facts}
     try:
-        out.mkdir(parents=True, exist_ok=True)
-        write(out / FILE, (row for rows in done.rows for row in rows))
         text = json.dumps({"command": command} | done.result, indent=1)
         write_whole(out / RESULT, text.encode() + b"\n")
         write_whole(out / "report.html", page(done, facts).encode())

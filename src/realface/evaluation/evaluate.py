@@ -107,8 +107,9 @@ def evaluate(
             fresh = _judged(judge, todo, cells, f"{judge.id.name} on {split}", answered=any(done))
             new = iter(list(_kept(fresh, store) if store else fresh))
             told.append([row or next(new) for row in done])
+        if store:  # in order, once each
+            kept_rows.write(store, (row for rows in told for row in rows))
         facts = {"split": split, "sources": sorted(set(sources)), "every": every, "data_sha256": content_hash(lines)}
-        # The folder stays locked: scores that another run began to add now would go when these are written once more.
         return summary([_described(judge, pictures) for judge in judges], told, facts)
 
 
@@ -215,7 +216,7 @@ def measured(rows: Sequence[Row]) -> dict[str, Any]:
         raise DataError("none of the pictures could be read and judged")
     three = got.labels, got.fake, got.called
     spread = drawn(*three)
-    made = grouped(*three, got.generators)
+    made = grouped(*three, np.where(got.labels == 1, got.generators, ""))  # whatever a row edited by hand says
     rates = {name: row["apcer"] for name, row in made.items()}
     paths = {status: [row.path for row in rows if row.status == status] for status in ("error", "no_face", "missing")}
     totals = {name: [row.status != "ok" for row in rows if row.label == label] for name, label in _LABELS}

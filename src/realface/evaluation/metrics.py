@@ -318,7 +318,7 @@ def report(labels: np.ndarray, fake: np.ndarray) -> str:
 
 
 def percent(share: float | None) -> str:
-    return "-" if share is None else f"{share:.1%}"
+    return "-" if share is None else f"{100 * share:.1f} %"
 
 
 def number(value: float | None) -> str:

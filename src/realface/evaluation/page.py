@@ -89,7 +89,7 @@ def _overview(detectors: Sequence[dict[str, Any]]) -> str:
             for what, (value, pair) in known["classes"][who].items():
                 add(f"{what.capitalize()} of {who} at 50 %", _rate(value, pair))
         speed = known["seconds"]
-        timed = speed and speed["p50"] is not None
+        timed = speed and None not in (speed["p50"], speed["p95"])
         told = f"{1000 * speed['p50']:,.0f}, {1000 * speed['p95']:,.0f}" if timed else "-"
         add("Milliseconds a picture, one at a time: median, 95 in 100 within", told)
     return figure_table("", ["", *(known["name"] for known in detectors)], lines)

@@ -5,6 +5,7 @@ A line is written whole, as soon as it is known, so that a run that was killed g
 
 import json
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
@@ -13,11 +14,12 @@ import numpy as np
 from .. import degrade
 from ..data.crops import program
 from ..errors import DataError
-from ..paths import write_whole
+from ..paths import write_asked
 
 STATUSES = ("ok", "no_face", "error", "missing")
 CODES = {"real": 0, "inconclusive": -1, "fake": 1}
 FILE = "scores.jsonl"
+_NO_ROW = (ValueError, TypeError, AttributeError, OverflowError, RecursionError)
 
 
 @dataclass(frozen=True)
@@ -109,17 +111,24 @@ def read(path: Path) -> list[Row]:
         DataError: it cannot be read, or is something else.
     """
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")
-        return [_row(line) for line in lines[:-1]]
+        *whole, last = path.read_text(encoding="utf-8").split("\n")
+        found = [_row(line) for line in whole]
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from None
-    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError):
+    except _NO_ROW:
         raise DataError(f"{path} is damaged, or holds no scores of `realface evaluate`") from None
+    with suppress(*_NO_ROW):  # or an editor has left the last line feed away
+        found.append(_row(last))
+    return found
 
 
 def write(path: Path, rows: Iterable[Row]) -> None:
-    """Write rows to a file, whole or not at all."""
-    write_whole(path, "".join(line(row) for row in rows).encode())
+    """Write rows to a file, whole or not at all.
+
+    Raises:
+        DataError: it cannot be written.
+    """
+    write_asked(path, (line(row).encode() for row in rows))
 
 
 def line(row: Row) -> str:
@@ -131,7 +140,7 @@ def _row(text: str) -> Row:
     texts = (row.path, row.sha256, row.source, row.generator, row.detector, row.code)
     if not all(isinstance(part, str) for part in texts) or row.status not in STATUSES or row.label not in (0, 1):
         raise ValueError
-    if not (type(row.side) is int and row.side >= 0 and row.fake.keys() == row.called.keys()):
+    if not (type(row.side) is int and 0 <= row.side < 2**31 and row.fake.keys() == row.called.keys()):
         raise ValueError
     if not all(0 <= float(value) <= 1 for value in row.fake.values()) or not set(row.called.values()) <= CODES.keys():
         raise ValueError

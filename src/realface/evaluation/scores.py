@@ -125,7 +125,7 @@ def score_each(
         The scores after each change, in their order.
 
     Raises:
-        DataError: not one of the pictures could be read.
+        DataError: not one of the pictures could be read and shows a face.
     """
     missed: dict[bool, list[str]] = {True: [], False: []}  # by whether it is a face that is missing
     kept: list[tuple[Sample, Seen]] = []
@@ -141,7 +141,7 @@ def score_each(
             what = "show no face" if faceless else "could not be read"
             log.warning("%d pictures %s, the first is %s", len(paths), what, paths[0])
     if not kept:
-        raise DataError("none of the pictures could be read")
+        raise DataError("none of the pictures could be read and shows a face")
     return [
         Scores(
             np.array([sample.label for sample, _ in kept]),

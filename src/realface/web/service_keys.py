@@ -33,7 +33,7 @@ def load(path: Path) -> dict[str, str]:
 def _read(path: Path) -> dict[str, str]:
     """As `load`, but a file that is not there or holds no key is no error."""
     try:
-        lines = path.read_text("utf-8").splitlines()
+        lines = path.read_text("utf-8-sig").splitlines()
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
