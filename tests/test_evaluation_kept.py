@@ -84,7 +84,7 @@ def test_two_do_not_write_one_folder(data: Path, detector: Detector) -> None:
     out = data / "out"
     evaluate([detector], data, "test", out=out)
     left = sorted(path.name for path in out.iterdir())
-    with FileLock(out / "lock"), pytest.raises(DataError, match="another evaluation is writing"):
+    with FileLock(out / "lock"), pytest.raises(DataError, match="another run is at work"):
         evaluate([detector], data, "test", out=out, resume=True)
     evaluate([detector], data, "test", out=out, resume=True)
     assert sorted(path.name for path in out.iterdir()) == left == [rows.FILE]
@@ -96,7 +96,7 @@ def test_a_folder_is_not_free_before_its_figures_are_made(
     """The scores are written once more then, over those that another run would have added since."""
 
     def summed(*of: Any) -> Any:
-        with pytest.raises(DataError, match="another evaluation is writing"):
+        with pytest.raises(DataError, match="another run is at work"):
             evaluate([detector], data, "test", out=data / "out", resume=True)
         return of[1]
 

@@ -161,7 +161,7 @@ class TestReconstruct:
         before = {path.name: path.read_bytes() for path in (out / "pictures").iterdir()}
         lost = next(path for path in (out / "pictures").iterdir() if ".tae" in path.name)
         lost.unlink()
-        (out / "manifest.csv").rename(out / "manifest.csv.part")  # ended while it wrote
+        (out / "manifest.csv").rename(out / "manifest.csv.0a1b2c3d.part")  # ended while it wrote
         (out / ".DS_Store").write_bytes(b"what a system leaves in a folder that was looked at")
         plain = reconstruct.reconstructed
         monkeypatch.setattr(

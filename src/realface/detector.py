@@ -337,11 +337,12 @@ class Detector:
         if window:
             promised.append(("windows", "tensor(uint8)", [9, window, window, 3]))
         inputs = [(i.name, i.type, i.shape[1:]) for i in self._session.get_inputs()]
+        one = any(isinstance(count, int) for i in self._session.get_inputs() for count in i.shape[:1])
         outputs = [(o.name, o.type, len(o.shape)) for o in self._session.get_outputs()]
         known = {name: ("tensor(float)", rank) for name, rank in RANKS.items()}
         self._outputs = [name for name, *_ in outputs]
         whole = "logit" in self._outputs and len(set(self._outputs)) == len(outputs)
-        if inputs != promised or not whole or any(known.get(name) != tuple(kind) for name, *kind in outputs):
+        if one or inputs != promised or not whole or any(known.get(name) != tuple(kind) for name, *kind in outputs):
             raise DetectorError("the detector's inputs and outputs are not those its description promises")
 
 

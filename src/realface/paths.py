@@ -3,6 +3,7 @@
 import errno
 import glob
 import os
+import secrets
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -11,6 +12,9 @@ from .errors import DataError
 
 SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".heic", ".heif")
 """Of files that are taken for pictures when a folder is looked through, in lower case."""
+
+LOCK = "lock"
+"""In a folder in which a run is at work, or was when it was killed."""
 
 
 def cache_dir(part: str) -> Path:
@@ -23,8 +27,11 @@ def cache_dir(part: str) -> Path:
 
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
-    """Where to write a file that is to be there whole or not at all; it gets its name when the block ends."""
-    part = path.with_name(f"{path.name}.part")
+    """Where to write a file that is to be there whole or not at all; it gets its name when the block ends.
+
+    Each writer has a place of its own: of two that write the same file at a time, the later one's is kept.
+    """
+    part = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
     try:
         yield part
         part.replace(path)
@@ -38,6 +45,29 @@ def write_whole(path: Path, data: bytes | Iterable[bytes]) -> None:
     """Write a file, in one or piece by piece, so that it is there whole or not at all."""
     with whole(path) as part, part.open("wb") as file:
         file.writelines([data] if isinstance(data, bytes) else data)
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Keep a folder to this run for a while.
+
+    Raises:
+        DataError: another run is at work in it, or it cannot be written to.
+    """
+    from filelock import FileLock, Timeout  # of the extra train
+
+    lock = FileLock(folder / LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:  # an OSError, too
+        raise DataError(f"another run is at work in {folder}; wait for it, or choose another --out") from None
+    except OSError as error:
+        raise DataError(f"{folder} cannot be written to: {error.strerror}") from None
+    try:
+        yield
+    finally:
+        Path(lock.lock_file).unlink(missing_ok=True)
+        lock.release()
 
 
 def make_folder(path: Path) -> None:
@@ -55,7 +85,7 @@ def make_folder(path: Path) -> None:
 def check_name(path: Path) -> None:
     """DataError where the name of a file is too long to be written in parts, which is called so with more behind it."""
     try:
-        os.lstat(f"{path}.parts")
+        os.lstat(f"{path}.{'x' * 8}.part")
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
             raise DataError(f"the name {path.name} is too long for this disk; give it a shorter one") from None

@@ -73,8 +73,9 @@ def reconstruct(
     rows: dict[str, Row] = {}  # by path, so that a copy is not told twice
     try:
         out.mkdir(parents=True, exist_ok=True)
-        own = {PICTURES, MANIFEST, f"{MANIFEST}.part", *LITTER}  # .part of a run that was ended while it wrote
-        if strangers := {path.name for path in out.iterdir()} - own:
+        for part in out.glob(f"{MANIFEST}.*.part"):  # of a run that was ended while it wrote
+            part.unlink()
+        if strangers := {path.name for path in out.iterdir()} - {PICTURES, MANIFEST, *LITTER}:
             raise DataError(f"{out} holds something else ({min(strangers)}); give a new folder")
         (out / PICTURES).mkdir(exist_ok=True)
         for sample in track(samples, "reconstructing"):

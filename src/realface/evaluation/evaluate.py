@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock, Timeout
 
 from ..data import SPLITS, Sample, read_data
 from ..data.crops import program
@@ -19,6 +18,7 @@ from ..data.layouts import content_hash, fingerprints
 from ..degrade import AS_IT_IS, GRID
 from ..detector import Detector
 from ..errors import DataError, ImageError
+from ..paths import alone_in, make_folder
 from ..progress import track
 from . import rows as kept_rows
 from .commands import BATCH, Command
@@ -157,25 +157,15 @@ def kept_in(out: Path | None, resume: bool) -> Iterator[Path | None]:
     if out is None:
         yield None
         return
-    path, lock = out / kept_rows.FILE, FileLock(out / "lock")
+    path = out / kept_rows.FILE
     if path.exists() and path.stat().st_size and not resume:
         raise DataError(f"{out} holds an evaluation already; add --resume to go on with it, or choose another --out")
     if resume and not path.exists():
         raise DataError(f"{out} holds no evaluation to go on with; leave --resume away to begin one")
-    try:
-        try:
-            out.mkdir(parents=True, exist_ok=True)
-            lock.acquire(timeout=0)
-            kept_rows.write(path, kept_rows.read(path) if resume else [])  # a line that was cut off goes
-        except Timeout:  # an OSError, too
-            raise DataError(f"another evaluation is writing {out}; wait for it, or choose another --out") from None
-        except OSError as error:
-            raise DataError(f"{out} cannot be written to: {error.strerror}") from None
+    make_folder(out)
+    with alone_in(out):
+        kept_rows.write(path, kept_rows.read(path) if resume else [])  # a line that was cut off goes
         yield path
-    finally:
-        if lock.is_locked:  # else it is the other run's
-            Path(lock.lock_file).unlink(missing_ok=True)
-            lock.release()
 
 
 def summary(described: Sequence[dict[str, Any]], told: list[list[Row]], facts: dict[str, Any]) -> Evaluation:

@@ -25,17 +25,18 @@ def fit_calibration(labels: np.ndarray, logits: np.ndarray) -> Calibration:
         raise DataError("calibration needs real and fake pictures in the valid split")
     target = np.where(labels == 1, (fakes + 1) / (fakes + 2), 1 / (reals + 2))
     weight = np.where(labels == 1, 0.5 / fakes, 0.5 / reals) * len(labels)
-    spread = float(logits.std()) or 1.0  # the solver wants scores near 1
+    logits = logits.astype(np.float64)
+    middle, spread = float(logits.mean()), float(logits.std()) or 1.0  # the solver wants scores around 0, near 1
     model = LogisticRegression(C=1e6, max_iter=1000)
     model.fit(
-        np.concatenate([logits, logits])[:, None].astype(np.float64) / spread,
+        (np.concatenate([logits, logits])[:, None] - middle) / spread,
         np.repeat([1, 0], len(labels)),
         np.concatenate([weight * target, weight * (1 - target)]),
     )
     scale = float(model.coef_[0, 0]) / spread
     if scale <= 0:
         raise DataError("on the valid split this network ranks no better than chance; train it longer or on more data")
-    return Calibration(scale, float(model.intercept_[0]))
+    return Calibration(scale, float(model.intercept_[0]) - scale * middle)
 
 
 def set_thresholds(labels: np.ndarray, fake: np.ndarray, policy: Policy) -> Thresholds:

@@ -13,6 +13,8 @@ from torch import nn
 from ..errors import DataError
 from ..paths import write_whole
 
+BEST = Path("checkpoints", "best.safetensors")
+"""The weights that count, in a run folder."""
 _TENSOR, _PAIRS, _TUPLE = "$tensor", "$pairs", "$tuple"
 
 
@@ -44,7 +46,7 @@ def load_weights(network: nn.Module, run: Path) -> None:
     Raises:
         DataError: the run holds none, or they are of other layers.
     """
-    path = run / "checkpoints" / "best.safetensors"
+    path = run / BEST
     state = SafeCheckpoints().load_checkpoint(path)["state_dict"]
     try:
         found = network.load_state_dict({key.removeprefix("network."): w for key, w in state.items()}, strict=False)

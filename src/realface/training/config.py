@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -40,7 +41,7 @@ class Config:
         dropout: chance in every dropout layer of the network; None leaves the network's own.
         input_size: side in pixels of the picture the network takes; None leaves the network's own.
         part: side in pixels of the part of a picture that a step of training sees, anywhere in it; 0: all of it.
-        schedule: "cosine" to zero, "plateau" (a fifth of the rate after two epochs without gain), "constant".
+        schedule: "cosine" to zero, "plateau" (a fifth of the rate at the third epoch without gain), "constant".
         framing: what of a picture is judged: "face" (the standard crop of the face that is found) or
             "centre-square" (nothing is searched for).
         sources: learn from these sources of the data set only, separated by commas; empty: from all.
@@ -95,8 +96,8 @@ class Config:
             "epochs": self.epochs >= 1,
             "patience": self.patience >= 0,
             "batch_size": self.batch_size >= 2,
-            "learning_rate": self.learning_rate > 0,
-            "weight_decay": self.weight_decay >= 0,
+            "learning_rate": 0 < self.learning_rate < math.inf,
+            "weight_decay": 0 <= self.weight_decay < math.inf,
             "dropout": self.dropout is None or 0 <= self.dropout < 1,
             "input_size": self.input_size is None or self.input_size in SIZES,
             "part": self.part == 0 or self.part in SIZES,
@@ -141,20 +142,22 @@ def read_toml(path: Path) -> dict[str, Any]:
         ConfigError: it cannot be read or is not TOML.
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path} could not be read as TOML: {error}") from None
 
 
 def parse_setting(text: str) -> tuple[str, Any]:
-    """`key=value` from the command line; the value is TOML, or text where it is not."""
+    """`key=value` from the command line; the value is TOML, or text where it is not or the setting is a text."""
     key, equals, value = text.partition("=")
     if not equals:
         raise ConfigError(f"--set takes key=value, not {text!r}")
+    key, value = key.strip(), value.strip()
     try:
-        return key.strip(), tomllib.loads(f"value = {value}")["value"]
+        read = tomllib.loads(f"value = {value}")["value"]
     except ValueError:
-        return key.strip(), value.strip()
+        return key, value
+    return key, value if isinstance(getattr(Config, key, None), str) and not isinstance(read, str) else read
 
 
 def to_toml(config: Config) -> str:

@@ -3,6 +3,7 @@
 import hashlib
 import inspect
 import json
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -83,7 +84,7 @@ def faces_of_nobody(trunk: Network | None, config: Config, versions: int) -> tup
 
 def _fill(path: Path, network: Network, samples: Sequence[Sample], config: Config, view: int) -> None:
     done_path = path.with_suffix(".done")
-    done = int(done_path.read_text()) if done_path.exists() else 0
+    done = int(done_path.read_text()) if done_path.exists() and path.exists() else 0
     if done >= len(samples):
         return
     keep_freed_memory()
@@ -98,12 +99,17 @@ def _fill(path: Path, network: Network, samples: Sequence[Sample], config: Confi
     loader = batches(pictures, BATCH, config.workers, range(done, len(samples)))
     for pixels, rows in track(loader, f"features, view {view}"):
         end = min(done + BATCH, len(samples))
-        table[done:end] = np.nan
+        found = np.full((end - done, width), np.nan, np.float16)
         if len(rows):
-            table[rows.numpy()] = _features(network, pixels.to(device)).float().cpu().numpy()
+            found[rows.numpy() - done] = _features(network, pixels.to(device)).float().cpu().numpy()
+        with path.open("r+b") as file:  # written through the map, a full disk would end the process without a word
+            file.seek(table.offset + done * found.itemsize * width)
+            file.write(found.tobytes())
+            file.flush()
+            os.fsync(file.fileno())
         done = end
-        table.flush()
         write_whole(done_path, str(done).encode())
+    network.cpu()
 
 
 def _features(network: Network, pixels: torch.Tensor) -> torch.Tensor:

@@ -17,6 +17,7 @@ from ..detector import Detector
 from ..evaluation.figures import confusion_plot
 from ..evaluation.metrics import Figures, by_size, by_source, report
 from ..evaluation.scores import Scores, score
+from ..harmless import printable
 from ..networks.base import Network
 from ..paths import write_whole
 from ..rates import MAX_ROWS
@@ -56,7 +57,7 @@ def finish(
         valid: what the network says of the valid split, where that is known; else the exported graph is asked.
     """
     given = preprocessing(network, config.framing)
-    card = Card(run.resolve().name, __version__, name or config.network, given, licence=config.licence)
+    card = Card(printable(run.resolve().name)[:200], __version__, name or config.network, given, licence=config.licence)
     graph = export(network, card)
     scores = valid or _valid(Detector(graph), splits["valid"], config)
     novel_from = float(np.quantile(scores.novelty, 1 - NOVEL)) if network.measures_novelty else None
@@ -90,6 +91,8 @@ def finish(
         confusion_plot(tested.labels, fake, run / "confusion.png")
     else:
         write_whole(path, with_card(graph, card))
+        for stale in ("report.txt", "evaluation.json", "confusion.png"):  # of the test split that there was
+            (run / stale).unlink(missing_ok=True)
         log.warning("there is no test split: no report and no confusion matrix")
     return path
 

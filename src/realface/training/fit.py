@@ -100,8 +100,9 @@ class Task(pl.LightningModule):
         self.log("valid_loss", loss)
         self.log("valid_auc", float(roc_auc_score(labels, logits)))
         self.log("valid_accuracy", ((logits > 0) == (labels > 0.5)).float().mean())
-        if self._losses:
-            self.log("train_loss", self.trainer.strategy.reduce(torch.stack(self._losses).mean(), reduce_op="mean"))
+        if not self._losses:
+            raise DataError("too few of the training pictures could be read to learn from")
+        self.log("train_loss", self.trainer.strategy.reduce(torch.stack(self._losses).mean(), reduce_op="mean"))
         self._valid, self._losses = [], []
 
     def configure_optimizers(self) -> Any:
@@ -164,9 +165,9 @@ class _Journal(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, task: pl.LightningModule) -> None:
         done = trainer.current_epoch
-        rows = list(csv.reader(self.path.open())) if done and self.path.exists() else [list(COLUMNS)]
+        rows = list(csv.reader(self.path.open()))[1 : done + 1] if done and self.path.exists() else []
         with self.path.open("w", newline="") as file:
-            csv.writer(file).writerows(rows[: done + 1])
+            csv.writer(file).writerows([COLUMNS, *rows])
         batches = int(trainer.num_training_batches)
         self.progress.update(self.task, total=(trainer.max_epochs or 1) * batches, completed=done * batches)
         self.progress.start()
@@ -179,8 +180,6 @@ class _Journal(pl.Callback):
 
     def on_validation_end(self, trainer: pl.Trainer, task: pl.LightningModule) -> None:
         seen = trainer.callback_metrics
-        if "train_loss" not in seen:
-            return
         row = [trainer.current_epoch, *(round(float(seen[name]), 6) for name in COLUMNS[1:5])]
         row += [trainer.optimizers[0].param_groups[0]["lr"], round(time.monotonic() - self.started, 1)]
         with self.path.open("a", newline="") as file:

@@ -5,6 +5,8 @@ the network is trained without the sources of each fold, as `realface train` wou
 """
 
 import copy
+import hashlib
+import json
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,7 +18,7 @@ from sklearn.metrics import roc_auc_score
 from torch import nn
 
 from ..data import Sample
-from ..data.layouts import content_hash, fingerprints, read_splits
+from ..data.layouts import fingerprints, read_splits
 from ..errors import ConfigError, DataError
 from ..networks import set_dropout
 from ..networks.base import Network
@@ -26,7 +28,7 @@ from .fit import Task
 from .fit import fit as fit_task
 from .pictures import Pictures, batches
 from .sources import Source, joined, weights
-from .train import new_network, of_sources
+from .train import hashes, new_network, of_sources
 
 HISTORY_SEED = 2_000_003  # of the random histories of pictures left out; the same for all settings
 BATCH = 64
@@ -146,7 +148,7 @@ class Unseen:
 
     Attributes:
         folds: the sources left out in turn.
-        sha256: of the pictures of train and valid.
+        sha256: of all that is learned from and judged by, see `train.hashes`.
         trunk: the network whose features are cached, where its trunk is frozen.
     """
 
@@ -162,7 +164,9 @@ class Unseen:
         self.trunk = new_network(config) if config.freeze else None
         self.versions = 2 if config.degradations else 1
         self.splits = read(splits, self.trunk, config, self.versions)
-        self.sha256 = content_hash(line for rows in self.splits.values() for line in rows.lines)
+        lines = {s: line for rows in self.splits.values() for s, line in zip(rows.samples, rows.lines, strict=True)}
+        learned = hashes(list(lines), lines, config)
+        self.sha256 = hashlib.sha256(json.dumps(learned).encode()).hexdigest()
 
     def auc(self, config: Config, fold: int) -> float:
         """Mean AUC on the pictures of a fold as they are and, where degradations are trained with, after one history.

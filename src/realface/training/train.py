@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 
@@ -11,8 +12,8 @@ from ..errors import ConfigError, DataError
 from ..evaluation.figures import curves_plot
 from ..networks import build, find
 from ..networks.base import Network
-from ..paths import make_folder, write_whole
-from .checkpoint import load_weights
+from ..paths import LOCK, alone_in, make_folder, write_whole
+from .checkpoint import BEST, load_weights
 from .config import Config, make_config, read_toml, to_toml
 from .features import cached_views, faces_of_nobody
 from .finish import finish
@@ -59,29 +60,33 @@ def train(data: Path, config: Config, run: Path, *, resume: bool = False, detect
             raise DataError(f"{data}: the {name} split needs pictures of both classes, real and fake")
     splits["train"] = chosen["train"]  # all that the card is to tell of
     stored, first = run / "config.toml", place()[0] == 0
-    if first and stored.exists() and not resume:
-        raise DataError(f"{run} holds a run already; add --resume to go on with it, or choose another --out")
+    if (run / "teacher.safetensors").exists():
+        raise DataError(f"{run} is what realface fuse made; fuse again, or choose another --out")
+    if first and not resume and run.is_dir() and any(path.name != LOCK for path in run.iterdir()):
+        held = "a run already; add --resume to go on with it," if stored.exists() else "something already;"
+        raise DataError(f"{run} holds {held} or choose another --out")
     if resume and stored.exists():
         before = asdict(make_config(read_toml(stored)))
         if other := [key for key, value in asdict(config).items() if key not in FREE and value != before[key]]:
             raise ConfigError(f"{run} was begun with other {', '.join(other)}; choose the same, or another --out")
     make_folder(run)
-    network = _begun(config)
-    lines = lines_of(splits)
-    learned = _learned(chosen["train"] + chosen["valid"], lines, config)
-    if resume and (other := differing(run, learned)):
-        raise DataError(f"{run} was begun with other {' and '.join(other)}; choose the same, or another --out")
-    task = Task(network, config, *(_source(network, config, chosen[name], lines) for name in ("train", "valid")))
-    if first:
-        write_whole(stored, to_toml(config).encode())
-        (run / LEARNED).parent.mkdir(exist_ok=True)
-        write_whole(run / LEARNED, "".join(f"{value}  {name}\n" for name, value in learned.items()).encode())
-    fit(task, run, resume=resume)
-    if first:
-        curves_plot(run / "metrics.csv", run / "curves.png")
-    if not detector:
-        return run
-    return finish(network, config, splits, lines, run) if first else run / "detector.onnx"
+    with alone_in(run) if first else nullcontext():
+        network = _begun(config)
+        lines = lines_of(splits)
+        learned = hashes(chosen["train"] + chosen["valid"], lines, config)
+        if resume and (other := differing(run, learned)):
+            raise DataError(f"{run} was begun with other {' and '.join(other)}; choose the same, or another --out")
+        task = Task(network, config, *(_source(network, config, chosen[name], lines) for name in ("train", "valid")))
+        if first:
+            write_whole(stored, to_toml(config).encode())
+            (run / LEARNED).parent.mkdir(exist_ok=True)
+            write_whole(run / LEARNED, "".join(f"{value}  {name}\n" for name, value in learned.items()).encode())
+        fit(task, run, resume=resume)
+        if first and (run / "metrics.csv").exists():
+            curves_plot(run / "metrics.csv", run / "curves.png")
+        if not detector:
+            return run
+        return finish(network, config, splits, lines, run) if first else run / "detector.onnx"
 
 
 def check(config: Config) -> None:
@@ -141,7 +146,7 @@ def _begun(config: Config) -> Network:
         run = Path(config.start)
         load_weights(network, run)
         before = make_config(read_toml(run / "config.toml"))
-        if before.freeze and (before.start or not before.pretrained):  # its trunk is nowhere
+        if before.freeze and not (before.pretrained and config.pretrained and not before.start):  # its trunk is nowhere
             raise DataError(f"{run} holds a head only, of a trunk that is not kept; start from another run")
     return network
 
@@ -164,7 +169,7 @@ def of_sources(splits: dict[str, list[Sample]], config: Config) -> dict[str, lis
     return {name: [s for s in samples if not some or s.source in some] for name, samples in splits.items()}
 
 
-def _learned(samples: Sequence[Sample], lines: Mapping[Sample, str], config: Config) -> dict[str, str]:
+def hashes(samples: Sequence[Sample], lines: Mapping[Sample, str], config: Config) -> dict[str, str]:
     """Hashes, by name, of what a run learns from and is judged by."""
     found = {"pictures": in_order(samples, lines)}
     if config.pairs:
@@ -172,6 +177,8 @@ def _learned(samples: Sequence[Sample], lines: Mapping[Sample, str], config: Con
         found["pairs"] = in_order(pairs, lines_of({"": pairs}))
     if config.teacher and (said := Path(config.teacher, "teacher.safetensors")).is_file():  # else `Taught` complains
         found["teacher"] = hashlib.sha256(said.read_bytes()).hexdigest()
+    if config.start and config.freeze:  # else the checkpoints have all of it
+        found["start"] = hashlib.sha256(Path(config.start, BEST).read_bytes()).hexdigest()
     return found
 
 

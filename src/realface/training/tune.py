@@ -33,7 +33,7 @@ from ..paths import make_folder
 from ..progress import bar
 from .config import SCHEDULES, SIZES, Config
 from .held_out import Unseen
-from .train import check
+from .train import FREE, check
 from .tune_results import FINISHED, Tuned, write_results
 
 STARTUP = 4  # trials that run to their end before one is stopped early
@@ -90,7 +90,7 @@ def tune(
         raise DataError(f"{out} holds no search to go on with; leave --resume away to begin one")
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     shorter = replace(config, epochs=epochs or config.epochs)
-    settings = {key: value for key, value in asdict(shorter).items() if key != "workers"} | {"folds": folds}
+    settings = {key: value for key, value in asdict(shorter).items() if key not in FREE} | {"folds": folds}
     url, begins = storage or f"sqlite:///{out / 'study.db'}", bool(storage) or not resume
     opened = partial(_opened, url, study_name or config.network, resume, begins)
     if resume:
@@ -165,7 +165,7 @@ class _Search:
                 trial.report(float(np.mean(aucs)), fold)
                 if fold + 1 < len(self.unseen.folds) and settings != self.defaults and trial.should_prune():
                     raise optuna.TrialPruned
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, OSError):  # Ctrl-C, a full disk
             _try_again()(trial.study, trial.study.get_trials(deepcopy=False)[trial.number])
             raise
         return float(np.mean(aucs))
