@@ -36,6 +36,15 @@ def test_a_file_that_could_not_be_written_leaves_nothing(tmp_path: Path, monkeyp
     assert not list(tmp_path.iterdir())
 
 
+def test_of_two_that_write_one_file_the_later_is_kept(tmp_path: Path) -> None:
+    with paths.whole(tmp_path / "a") as first:
+        with paths.whole(tmp_path / "a") as second:
+            first.write_text("first")
+            second.write_text("second")
+        assert (tmp_path / "a").read_text() == "second"
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["first"]
+
+
 def test_an_unreadable_folder_within_a_folder_is_not_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "locked").mkdir()
     (tmp_path / "a.png").write_bytes(b"x")

@@ -337,9 +337,10 @@ def test_a_run_starts_from_the_weights_of_another(samples: list[Sample], config:
     teach(config, np.zeros((2, COUNT)))
     old = keep(trained, tmp_path / "old")
     config = replace(config, start=str(old), learning_rate=1e-12)
-    (old / "config.toml").write_text(to_toml(replace(config, start="older", freeze=True)))
-    with pytest.raises(DataError, match="holds a head only"):
-        train(tmp_path / "data", config, tmp_path / "run")
+    for before, now in (({"start": "older"}, {}), ({"pretrained": True, "start": ""}, {"pretrained": False})):
+        (old / "config.toml").write_text(to_toml(replace(config, freeze=True, **before)))
+        with pytest.raises(DataError, match="holds a head only"):
+            train(tmp_path / "data", replace(config, **now), tmp_path / "run")
     (old / "config.toml").write_text(to_toml(config))
     made = train(tmp_path / "data", config, tmp_path / "run")
     assert made is not None

@@ -237,7 +237,11 @@ class TestDetector:
             graph.input.extend(inputs)
 
         Detector(edited(lambda graph: None))
-        for change in (four_windows, floats, one_more, other_order):
+
+        def one_at_a_time(graph: onnx.GraphProto) -> None:
+            graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
+
+        for change in (four_windows, floats, one_more, other_order, one_at_a_time):
             with pytest.raises(DetectorError):
                 Detector(edited(change))
 

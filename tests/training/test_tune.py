@@ -256,6 +256,19 @@ def test_training_that_diverges_has_no_figure(faces: Path) -> None:
     assert np.isnan(Unseen(faces, config, 2).auc(config, 0))
 
 
+def test_what_a_full_disk_ended_is_tried_again(faces: Path, tmp_path: Path, stub: Callable[[Stub], None]) -> None:
+    def full(config: Config, fold: int) -> float:
+        raise OSError(28, "No space left on device")
+
+    out, config = tmp_path / "out", make_config({"network": "tiny"})
+    stub(full)
+    with pytest.raises(OSError, match="No space"):
+        tune(faces, config, out, trials=2)
+    stub(smooth)
+    assert tune(faces, config, out, trials=2, resume=True).default is not None
+    assert [row["state"] for row in trials(out)] == ["fail", "complete", "complete"]
+
+
 def test_ctrl_c_ends_cleanly_and_its_settings_are_tried_again(
     run, faces: Path, tmp_path: Path, stub: Callable[[Stub], None]
 ) -> None:
@@ -326,7 +339,7 @@ def test_machines_share_a_study(faces: Path, tmp_path: Path, stub: Callable[[Stu
     tune(faces, config, tmp_path / "one", trials=3, **shared)
     with pytest.raises(DataError, match="a study 'ours' already"):
         tune(faces, config, tmp_path / "two", trials=5, **shared)
-    more_hands = make_config({"network": "tiny", "workers": 1})
+    more_hands = make_config({"network": "tiny", "workers": 1, "licence": "ours", "max_bpcer": 0.02})
     found = tune(faces, more_hands, tmp_path / "two", trials=5, resume=True, **shared)
     assert isinstance(found, Tuned)
     assert len(trials(tmp_path / "two")) == 5

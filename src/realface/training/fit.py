@@ -165,7 +165,7 @@ class _Journal(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, task: pl.LightningModule) -> None:
         done = trainer.current_epoch
-        rows = list(csv.reader(self.path.open()))[1 : done + 1] if done and self.path.exists() else []
+        rows = list(csv.reader(self.path.read_text().splitlines()))[1 : done + 1] if done and self.path.exists() else []
         with self.path.open("w", newline="") as file:
             csv.writer(file).writerows([COLUMNS, *rows])
         batches = int(trainer.num_training_batches)
