@@ -339,7 +339,7 @@ def test_training_and_evaluating_from_the_command_line(run, tiny: None, tmp_path
     folder = tmp_path / "report"
     status, out, _ = run("evaluate", data, "--detector", tmp_path / "r" / "detector.onnx", "--out", folder)
     assert status == 0
-    assert "| all | 6 | 6 | 1.0000 | 100.0%" in out
+    assert "| all | 6 | 6 | 1.0000 | 100.0 %" in out
     stored = json.loads((folder / "evaluation.json").read_text())["detectors"][0]
     assert stored["figures"]["all"]["accuracy"] == 1
     status, _, err = run("evaluate", data, "--detector", tmp_path / "r" / "detector.onnx", "--split", "tset")

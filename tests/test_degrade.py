@@ -221,6 +221,10 @@ class TestRandomHistory:
         assert 32 <= result.shape[1] <= width
         assert result.flags.c_contiguous
 
+    def test_a_picture_smaller_than_any_window_is_taken_whole(self) -> None:
+        for seed in range(40):
+            assert degrade.random_history(np.zeros((18, 20, 3), np.uint8), seeded(seed)).ndim == 3
+
     def test_32_by_32_keeps_its_size(self) -> None:
         for seed in range(40):
             assert degrade.random_history(FACE[:32, :32], seeded(seed)).shape == (32, 32, 3)

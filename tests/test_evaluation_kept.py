@@ -5,7 +5,6 @@ from argparse import ArgumentTypeError
 from collections.abc import Iterator
 from html import escape
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -88,20 +87,6 @@ def test_two_do_not_write_one_folder(data: Path, detector: Detector) -> None:
         evaluate([detector], data, "test", out=out, resume=True)
     evaluate([detector], data, "test", out=out, resume=True)
     assert sorted(path.name for path in out.iterdir()) == left == [rows.FILE]
-
-
-def test_a_folder_is_not_free_before_its_figures_are_made(
-    data: Path, detector: Detector, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The scores are written once more then, over those that another run would have added since."""
-
-    def summed(*of: Any) -> Any:
-        with pytest.raises(DataError, match="another run is at work"):
-            evaluate([detector], data, "test", out=data / "out", resume=True)
-        return of[1]
-
-    monkeypatch.setattr(evaluating, "summary", summed)
-    assert evaluate([detector], data, "test", out=data / "out")
 
 
 def test_the_scores_are_not_written_again_once_the_folder_is_free(

@@ -1,5 +1,6 @@
 """Only what was trained alike, on the data that is named, is fused."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,7 +25,8 @@ def fuse(run: Run, tmp_path: Path, small_trunks: None, monkeypatch: pytest.Monke
     """What the command says of two runs, with a word for that it has begun to work."""
 
     def begun(*_: object, **__: object) -> None:
-        (tmp_path / "out").rmdir()
+        assert [path.name for path in (tmp_path / "out").iterdir()] == ["lock"]
+        shutil.rmtree(tmp_path / "out")
         raise KeyboardInterrupt
 
     def call() -> str:

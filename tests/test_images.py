@@ -171,6 +171,11 @@ class TestColour:
         assert (got[:, :32] == 255).all()
         assert (got[:, 32:] == (200, 100, 0)).all()
 
+    def test_transparent_level_of_16_bits(self) -> None:
+        image = Image.fromarray(np.full((40, 40), 1285, np.uint16))
+        assert (decode(encoded(image, "PNG", transparency=1285)) == 255).all()
+        assert (decode(encoded(image, "PNG")) == 5).all()
+
     def test_half_transparent_palette(self) -> None:
         image = Image.new("P", (64, 64), 1)
         image.putpalette([10, 20, 30, 0, 0, 0])

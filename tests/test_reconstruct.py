@@ -161,7 +161,7 @@ class TestReconstruct:
         before = {path.name: path.read_bytes() for path in (out / "pictures").iterdir()}
         lost = next(path for path in (out / "pictures").iterdir() if ".tae" in path.name)
         lost.unlink()
-        (out / "manifest.csv").rename(out / "manifest.csv.0a1b2c3d.part")  # ended while it wrote
+        (out / "manifest.csv").rename(out / ".0a1b2c3d4e5f6a7b.part")  # ended while it wrote
         (out / ".DS_Store").write_bytes(b"what a system leaves in a folder that was looked at")
         plain = reconstruct.reconstructed
         monkeypatch.setattr(
@@ -171,6 +171,14 @@ class TestReconstruct:
         assert len(made) == 1, "only what was lost is made again"
         assert {path.name: path.read_bytes() for path in (out / "pictures").iterdir()} == before
         assert {path.name for path in out.iterdir()} == {"manifest.csv", "pictures", ".DS_Store"}
+
+    def test_a_face_too_small_to_be_read_again_is_left_out(self, data: Path, weights: Path, tmp_path: Path) -> None:
+        tiny = grey(90, 200, 200)
+        tiny.paste(Image.fromarray(astronaut()[:300, 90:390]).resize((56, 56)), (70, 70))
+        (data / "b.png").write_bytes(encoded(tiny))
+        assert reconstruct.reconstruct(data, weights, tmp_path / "out") == 1
+        for row in manifest(tmp_path / "out"):
+            images.load(tmp_path / "out" / row["path"])
 
     def test_a_copy_is_told_once(self, data: Path, weights: Path, tmp_path: Path) -> None:
         (data / "copy.png").write_bytes((data / "a.png").read_bytes())

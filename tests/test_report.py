@@ -311,7 +311,7 @@ def test_many_files_are_one_report_of_small_pictures(judge: Detector, rng: np.ra
 def test_writing_takes_little_more_memory_than_the_report(judge: Detector, tmp_path: Path) -> None:
     report = Report(judge)
     report.add(judge.check(encoded(grey(0))), encoded(grey(0)))
-    report._cases += ["†" * 100_000] * 50
+    report.cases += ["†" * 100_000] * 50
     tracemalloc.start()
     report.write(tmp_path / "case.html")
     peak = tracemalloc.get_traced_memory()[1]

@@ -101,16 +101,21 @@ class TestExport:
         with pytest.raises(TrailError, match="record 5"):
             run("export", path, "--out", tmp_path / "t.jsonl")
         assert (tmp_path / "t.jsonl").read_text() == "old"
-        assert not (tmp_path / "t.jsonl.part").exists()
+        assert not list(tmp_path.glob(".*.part"))
         with pytest.raises(TrailError, match=r"\.jsonl, \.csv, \.parquet"):
             run("export", path, "--out", tmp_path / "t.txt")
         for name in ("no/t.csv", "t.jsonl/t.csv"):
             with pytest.raises(DataError, match=r"there is no folder .* to write t\.csv to"):
                 run("export", path, "--out", tmp_path / name)
 
-    def test_a_failure_names_the_file_that_was_asked_for(self, path: Path, tmp_path: Path) -> None:
-        (tmp_path / "t.csv.part").mkdir()
-        with pytest.raises(TrailError, match=r"/t.csv could not be written: Is a directory$"):
+    def test_a_failure_names_the_file_that_was_asked_for(
+        self, path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def full(*_: object) -> None:
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(Path, "replace", full)
+        with pytest.raises(TrailError, match=r"/t.csv could not be written: No space left on device$"):
             run("export", path, "--out", tmp_path / "t.csv")
 
     @pytest.mark.parametrize(
@@ -241,7 +246,9 @@ class TestCommands:
         service.append([entry(7)])
         with reader.records() as (_, rows):
             next(iter(rows))
-            told = f"3 records were removed, but somebody reads {path}, and until that ends {log} holds them"
+            told = (
+                f"3 records were removed, but somebody is at {path}, and until that ends {log} holds what was removed"
+            )
             with pytest.raises(TrailError, match=re.escape(told)):
                 run(*arguments)
             service.append([entry(8)])

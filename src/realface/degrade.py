@@ -55,9 +55,9 @@ def noise(image: np.ndarray, sigma: float, rng: "np.random.Generator") -> np.nda
 
 
 def crop(image: np.ndarray, keep: float, rng: "np.random.Generator") -> np.ndarray:
-    """A window of `keep` (0 to 1) of both sides, anywhere in the picture."""
+    """A window of `keep` (0 to 1) of both sides, but of 32 pixels where there are as many, anywhere in the picture."""
     height, width = image.shape[:2]
-    h, w = max(32, round(height * keep)), max(32, round(width * keep))
+    h, w = min(height, max(32, round(height * keep))), min(width, max(32, round(width * keep)))
     top, left = rng.integers(0, height - h + 1), rng.integers(0, width - w + 1)
     return image[top : top + h, left : left + w]
 

@@ -14,7 +14,7 @@ RealfaceError
 │   ├── TooManyFaces          too_many_faces    none of them is judged: half of an answer would mislead
 │   ├── NoFace                no_face           where labelled pictures need one; a check answers with that status
 │   └── Crashed               crashed           the process that judged it in a scan died, twice
-├── DetectorError         detector          a detector file is missing, damaged or not ours
+├── DetectorError         detector          a detector file is missing, damaged or not ours, or fails on a picture
 ├── DataError             data              a data set cannot be trained or measured on
 ├── ConfigError           config            a training setting is unknown or out of range
 ├── ScanError             scan              a scan cannot begin, or not go on with what is there

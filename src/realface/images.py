@@ -367,6 +367,8 @@ def _eight_bits(image: Image.Image, fractions: bool) -> Image.Image:
         return Image.fromarray(levels.clip(0, 255).round().astype(np.uint8))
     if image.mode.startswith("I"):  # 16 bits of grey; 32 are read as if they were
         grey = np.asarray(image).clip(0, 65535).astype(np.uint32)
+        if isinstance(clear := image.info.get("transparency"), int):
+            grey[grey == clear] = 65535  # laid onto white, as the others are
         return Image.fromarray(((grey + 128) // 257).astype(np.uint8))
     if image.has_transparency_data:
         return image.convert("RGBA")

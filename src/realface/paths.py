@@ -15,6 +15,8 @@ SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", 
 
 LOCK = "lock"
 """In a folder in which a run is at work, or was when it was killed."""
+LITTER = (".DS_Store", "Thumbs.db", "desktop.ini")
+"""What systems leave in folders that people look at."""
 
 
 def cache_dir(part: str) -> Path:
@@ -31,7 +33,7 @@ def whole(path: Path) -> Iterator[Path]:
 
     Each writer has a place of its own: of two that write the same file at a time, the later one's is kept.
     """
-    part = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
+    part = path.with_name(f".{secrets.token_hex(8)}.part")  # hidden, and as long as any name may be
     try:
         yield part
         part.replace(path)
@@ -49,7 +51,7 @@ def write_whole(path: Path, data: bytes | Iterable[bytes]) -> None:
 
 @contextmanager
 def alone_in(folder: Path) -> Iterator[None]:
-    """Keep a folder to this run for a while.
+    """Keep a folder to this run for a while, without what runs that were killed have left half written in it.
 
     Raises:
         DataError: another run is at work in it, or it cannot be written to.
@@ -64,10 +66,19 @@ def alone_in(folder: Path) -> Iterator[None]:
     except OSError as error:
         raise DataError(f"{folder} cannot be written to: {error.strerror}") from None
     try:
+        for part in folder.rglob(".*.part"):
+            part.unlink()
         yield
     finally:
-        Path(lock.lock_file).unlink(missing_ok=True)
+        with suppress(OSError):  # an open file cannot go on Windows; there `release` takes it away
+            (folder / LOCK).unlink()
         lock.release()
+
+
+def found_in(folder: Path) -> set[str]:
+    """The names of what a folder holds, but for what systems and runs that were killed leave behind."""
+    names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    return {name for name in names - {LOCK, *LITTER} if not (name.startswith(".") and name.endswith(".part"))}
 
 
 def make_folder(path: Path) -> None:
@@ -85,7 +96,7 @@ def make_folder(path: Path) -> None:
 def check_name(path: Path) -> None:
     """DataError where the name of a file is too long to be written in parts, which is called so with more behind it."""
     try:
-        os.lstat(f"{path}.{'x' * 8}.part")
+        os.lstat(f"{path}.parts")
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
             raise DataError(f"the name {path.name} is too long for this disk; give it a shorter one") from None

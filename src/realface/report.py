@@ -35,7 +35,7 @@ LIMITS = (
 
 
 class Report:
-    """A report on pictures judged by one detector; `add` each, then `write` it.
+    """A report on pictures judged by one detector; `add` each, then `write` it. `cases` holds each as HTML.
 
     A picture is drawn when it is added, so that of thousands only small copies are in memory.
     """
@@ -43,7 +43,7 @@ class Report:
     def __init__(self, detector: Detector) -> None:
         self._card, self._id = detector.card, detector.id
         self._rates = Rates(detector.card)
-        self._cases: list[str] = []
+        self.cases: list[str] = []
         self._rows: list[str] = []
         self._counts: Counter[str] = Counter()
 
@@ -64,11 +64,9 @@ class Report:
         pixels = None
         if data is not None and verdict.error is None:  # and so within the limits it was judged with
             pixels = images.decode(data, Limits(len(data), sys.maxsize))
-        number = len(self._cases) + 1
+        number = len(self.cases) + 1
         name = os.path.basename(verdict.path or "")
         title = f"{number}. {text_of(name or f'Picture {number}')}"
-        self._counts[WORDS[kind(verdict)][0].lower()] += 1
-        self._rows.append(summary_row(f'<a href="#case-{number}">{title}</a>', verdict))
         facts = {"File": verdict.path or "", "SHA-256": sha256 or "not known"}
         facts["Size"] = "" if data is None else f"{len(data):,} bytes"
         if pixels is not None:
@@ -84,7 +82,9 @@ class Report:
             parts.append(several if len(verdict.faces) > 1 else "" if verdict.faces else f"<p>{NO_FACE}</p>")
             parts += [self._face(i, face, pixels, len(verdict.faces)) for i, face in enumerate(verdict.faces, 1)]
             parts.append(_provenance(verdict.provenance))
-        self._cases.append(f'<section class="case" id="case-{number}">{"".join(parts)}</section>')
+        self.cases.append(f'<section class="case" id="case-{number}">{"".join(parts)}</section>')
+        self._rows.append(summary_row(f'<a href="#case-{number}">{title}</a>', verdict))
+        self._counts[WORDS[kind(verdict)][0].lower()] += 1
 
     def html(self) -> str:
         """The report as one HTML document, which any encoding of Unicode can hold."""
@@ -92,7 +92,7 @@ class Report:
 
     def _parts(self, *, stopped: bool) -> Iterator[str]:
         """The document piece by piece: one text of thousands of pictures would take several times their memory."""
-        total = f"{len(self._cases)} picture{'' if len(self._cases) == 1 else 's'}"
+        total = f"{len(self.cases)} picture{'' if len(self.cases) == 1 else 's'}"
         counts = ", ".join(f"{n} {word}" for word, n in self._counts.items())
         facts = {
             "Written": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -107,7 +107,7 @@ class Report:
             f'<p class="lead"><b>{total}{counts and f": {counts}"}.{ended}</b> A verdict is a hint for a person who '
             f"decides. It is not proof.</p>{fact_list(facts)}</header><main>{several}"
         )
-        yield from self._cases
+        yield from self.cases
         yield f"{self._explained()}</main></body></html>\n"
 
     def write(self, path: Path, *, stopped: bool = False) -> None:

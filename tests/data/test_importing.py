@@ -375,7 +375,7 @@ class TestOwnPictures:
         assert [(r["path"], r["error"]) for r in rows(found)][1] == ("own/real/\\udcff.jpg", "unreadable")
         assert len(read_data(found.out)) == 1
 
-    def test_nothing_to_import(self, run: Run, tmp_path: Path) -> None:
+    def test_nothing_to_import(self, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (tmp_path / "empty").mkdir()
         for name, message in (
             ("empty", "no pictures found"),
@@ -388,6 +388,6 @@ class TestOwnPictures:
             with pytest.raises(DataError, match="name a file in a folder that is there"):
                 import_data(str(tmp_path), out)
         write(tmp_path / "real/a.jpg", picture("a"))
-        (tmp_path / "m.parquet.part").mkdir()
+        monkeypatch.setattr(Path, "replace", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
         with pytest.raises(DataError, match=r"\.parquet: cannot be written"):
             import_data(str(tmp_path), tmp_path / "m.parquet")

@@ -16,6 +16,7 @@ from torch import nn
 from realface import Detector
 from realface.data.layouts import fingerprints, read_splits
 from realface.errors import DataError
+from realface.training import features
 from realface.training import train as train_module
 from realface.training.checkpoint import BEST
 from realface.training.config import Config, make_config
@@ -53,7 +54,7 @@ def test_what_a_folder_holds_is_not_written_over(faces: Path, config: Config, tm
     run.mkdir()
     (run / "detector.onnx").write_bytes(b"somebody's")
     before = digests(run)
-    with pytest.raises(DataError, match="holds something already; or choose another --out"):
+    with pytest.raises(DataError, match="holds something already; choose another --out"):
         train(faces, config, run)
     assert digests(run) == before
 
@@ -63,7 +64,7 @@ def test_what_fuse_made_is_not_trained_further(faces: Path, config: Config, tmp_
     run = train(faces, config, tmp_path / "run").parent
     (run / "teacher.safetensors").touch()
     before = digests(run)
-    with pytest.raises(DataError, match="is what realface fuse made; fuse again"):
+    with pytest.raises(DataError, match="is what realface fuse made; choose another"):
         train(faces, replace(config, max_bpcer=0.02), run, resume=resume)
     assert digests(run) == before
 
@@ -147,10 +148,16 @@ class TestFeatures:
         samples = read_splits(faces)["train"]
         return Tiny().eval(), samples, fingerprints(samples), replace(config, freeze=True), [0]
 
-    def test_they_are_made_again_where_the_cache_was_cleaned(self, asked: tuple, cache: Path) -> None:
+    def test_they_are_made_again_where_the_cache_was_cleaned(
+        self, asked: tuple, cache: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         before = [np.array(view) for view in cached_views(*asked)]
         (path,) = cache.rglob("view0.npy")
         path.unlink()
+        with monkeypatch.context() as killed:
+            killed.setattr(features, "_features", lambda *_: pytest.fail("killed before anything is written"))
+            with pytest.raises(pytest.fail.Exception):
+                cached_views(*asked)
         assert np.array_equal(cached_views(*asked), before)
         assert not np.isnan(before).any()
 
@@ -161,11 +168,11 @@ class TestFeatures:
 
     def test_the_network_is_on_the_processor_again(self, asked: tuple, monkeypatch: pytest.MonkeyPatch) -> None:
         moves: list[str] = []
-        monkeypatch.setattr(Tiny, "to", lambda self, device: moves.append(str(device)) or self)
+        monkeypatch.setattr(Tiny, "to", lambda self, device: moves.append(f"to {device}") or self)
         monkeypatch.setattr(Tiny, "cpu", lambda self: moves.append("cpu") or self)
         monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
         cached_views(*asked)
-        assert moves[-1] == "cpu"
+        assert moves == ["to cpu", "cpu"]
 
 
 def test_a_study_knows_sources_and_pairs(faces: Path, config: Config, tmp_path: Path) -> None:

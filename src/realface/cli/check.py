@@ -3,6 +3,7 @@
 import sys
 from collections import deque
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -61,8 +62,9 @@ def check(
             if case:
                 case.add(replace(verdict, path="Standard input") if verdict.path == "-" else verdict, data)
     except BaseException:  # Ctrl-C too, and nobody reads on: what was judged is told
-        if case and report:
-            case.write(report, stopped=True)
+        if case and report and case.cases:
+            with suppress(DataError):
+                case.write(report, stopped=True)
         raise
     if not as_json:
         print(f"\n{judge.card.rule()} Detector {judge.id.name} {judge.id.version}.")

@@ -78,11 +78,10 @@ def compare(
     if out and (out / FILE).exists():  # it may be one of those that are compared
         raise DataError(f"{out} holds an evaluation already; choose another --out")
     done = summary(described, rows, {"left_out": left_out})
-    if out:
-        make_folder(out)
-        write(out / FILE, (row for kept in rows for row in kept))
     note = f"{left_out:,} more were not judged by all" if left_out else "all of the evaluations"
     _tell(done, out, {"Evaluations": ", ".join(map(str, evaluations)), "Compared": f"pictures in common; {note}"})
+    if out:
+        write(out / FILE, (row for kept in rows for row in kept))
 
 
 def _tell(done: "Evaluation", out: Path | None, facts: dict[str, str]) -> None:
@@ -111,6 +110,7 @@ def _tell(done: "Evaluation", out: Path | None, facts: dict[str, str]) -> None:
         return
     command = shlex.join(["realface", *sys.argv[1:]])
     facts = {"Command": command, **facts}
+    make_folder(out)
     try:
         text = json.dumps({"command": command} | done.result, indent=1)
         write_whole(out / RESULT, text.encode() + b"\n")

@@ -134,7 +134,10 @@ def _parquet_rows(path: Path) -> Iterator[tuple[str, dict[str, str | None]]]:
 def _texts(column: Any) -> list[str | None]:
     """The cells of an Arrow column as text, those that share a value as one object."""
     column = column.dictionary_encode()  # or as it is, where it is that already
-    words = [None if word is None else str(word) for word in column.dictionary.to_pylist()]
+    words = [
+        word.decode(errors="surrogateescape") if isinstance(word, bytes) else None if word is None else str(word)
+        for word in column.dictionary.to_pylist()
+    ]
     return [None if index is None else words[index] for index in column.indices.to_pylist()]
 
 
@@ -164,8 +167,11 @@ def _from_manifest(path: Path) -> Iterable[Sample]:
         source, generator = ((row.get(name) or "").strip() for name in ("source", "generator"))
         if source == "all":
             raise DataError(f"{path}, {where}: no source can be called all, as the figures of all pictures are")
-        sample = Sample(path.parent / row["path"], label, source, SPLIT_NAMES.get(split, ""), generator)
-        first = seen.setdefault(os.path.normpath(os.path.join(base, row["path"])), sample)  # however it is spelled
+        name = row["path"]
+        if "\\" in name and not (path.parent / name).exists():  # it was written on Windows
+            name = name.replace("\\", "/")
+        sample = Sample(path.parent / name, label, source, SPLIT_NAMES.get(split, ""), generator)
+        first = seen.setdefault(os.path.normpath(os.path.join(base, name)), sample)  # however it is spelled
         if replace(sample, path=first.path) != first:
             raise DataError(f"{path}, {where}: {row['path']} is listed twice, differently")
     if not seen:
@@ -230,7 +236,8 @@ def from_folders(root: Path) -> Iterator[Sample]:
     """The pictures in `{train,valid,test}/{real,fake}` or `{real,fake}` of a folder; with the latter, split is "".
 
     Raises:
-        DataError: the folder has both, or beside one of them a folder of classes that is called otherwise.
+        DataError: the folder has both, beside one of them a folder of classes that is called otherwise, or beside the
+            one class that it has pictures in a folder of another name.
     """
     folders = _folders(root)
     splits = [(p, SPLIT_NAMES[p.name.lower()]) for p in folders if p.name.lower() in SPLIT_NAMES]
@@ -243,10 +250,15 @@ def from_folders(root: Path) -> Iterator[Sample]:
             what = "split; call it train, valid or test, or" if splits else "class;"
             raise DataError(f"{beside}, which is no {what} move it elsewhere")
     for folder, split in splits or [(root, "")]:
-        for inner in _folders(folder):
-            label = LABELS.get(inner.name.lower())
-            if label is not None:
-                yield from (Sample(p, label, "", split) for p in pictures_in(inner))
+        inside = _folders(folder)
+        classes = {inner: LABELS[inner.name.lower()] for inner in inside if inner.name.lower() in LABELS}
+        if len(set(classes.values())) == 1:
+            for inner in inside:
+                if inner not in classes and next(pictures_in(inner), None):
+                    beside = f"{folder} has {inner.name} beside {next(iter(classes)).name}"
+                    raise DataError(f"{beside}, which is no class; call it real or fake, or move it elsewhere")
+        for inner, label in classes.items():
+            yield from (Sample(p, label, "", split) for p in pictures_in(inner))
 
 
 def with_splits(samples: Iterable[Sample], root: Path) -> list[Sample]:

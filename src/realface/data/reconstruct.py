@@ -18,9 +18,9 @@ from PIL import Image
 
 from ..errors import DataError, ImageError
 from ..harmless import printable
-from ..images import read_bytes
+from ..images import from_array, read_bytes
 from ..memory import keep_freed_memory
-from ..paths import write_whole
+from ..paths import alone_in, found_in, write_whole
 from ..progress import track
 from . import makers
 from .autoencoders import STEP, Autoencoder, load
@@ -30,7 +30,6 @@ from .makers import Maker
 
 LARGEST = 512  # pixels a side; of a larger face its middle is taken, never a smaller copy of it
 MANIFEST, PICTURES = "manifest.csv", "pictures"
-LITTER = (".DS_Store", "Thumbs.db", "desktop.ini")  # that systems leave in folders which people look at
 COLUMNS = ("path", "label", "source", "split", "generator", "pair")
 FOUND_SIDES, FOUND_QUALITIES = (256, 256, 256, 300, 512, 1024), (75, 75, 85, 92, 96)
 VALID = 10  # of the faces of nobody, every so manieth is for validation
@@ -73,27 +72,26 @@ def reconstruct(
     rows: dict[str, Row] = {}  # by path, so that a copy is not told twice
     try:
         out.mkdir(parents=True, exist_ok=True)
-        for part in out.glob(f"{MANIFEST}.*.part"):  # of a run that was ended while it wrote
-            part.unlink()
-        if strangers := {path.name for path in out.iterdir()} - {PICTURES, MANIFEST, *LITTER}:
+        if strangers := found_in(out) - {PICTURES, MANIFEST}:
             raise DataError(f"{out} holds something else ({min(strangers)}); give a new folder")
-        (out / PICTURES).mkdir(exist_ok=True)
-        for sample in track(samples, "reconstructing"):
-            try:
-                pair = hashlib.sha256(read_bytes(sample.path)).hexdigest()[:20]
-                first = int(pair[:8], 16)  # not by its place: then one picture more would change what others get
-                chosen = [names[(first + i) % len(names)] for i in range(each)]
-                for row in _pair(pair, sample, {name: models[name] for name in chosen} | others, out):
-                    rows.setdefault(row[0], row)
-            except ImageError as error:
-                log.warning("left out: %s (%s)", printable(str(sample.path)), error)
-        if not rows:
-            raise DataError(f"{data}: no real picture shows a face")
-        if nobody:
-            rows |= {row[0]: row for row in _faces_of_nobody(nobody, stylegan, out)}
-        text = io.StringIO()
-        csv.writer(text).writerows([COLUMNS, *rows.values()])
-        write_whole(out / MANIFEST, text.getvalue().encode())
+        with alone_in(out):
+            (out / PICTURES).mkdir(exist_ok=True)
+            for sample in track(samples, "reconstructing"):
+                try:
+                    pair = hashlib.sha256(read_bytes(sample.path)).hexdigest()[:20]
+                    first = int(pair[:8], 16)  # not by its place: then one picture more would change what others get
+                    chosen = [names[(first + i) % len(names)] for i in range(each)]
+                    for row in _pair(pair, sample, {name: models[name] for name in chosen} | others, out):
+                        rows.setdefault(row[0], row)
+                except ImageError as error:
+                    log.warning("left out: %s (%s)", printable(str(sample.path)), error)
+            if not rows:
+                raise DataError(f"{data}: no real picture shows a face")
+            if nobody:
+                rows |= {row[0]: row for row in _faces_of_nobody(nobody, stylegan, out)}
+            text = io.StringIO()
+            csv.writer(text).writerows([COLUMNS, *rows.values()])
+            write_whole(out / MANIFEST, text.getvalue().encode())
     except OSError as error:
         raise DataError(f"{out} cannot be written: {error.strerror}") from None
     return sum(row[1] == "fake" for row in rows.values())
@@ -106,6 +104,7 @@ def _pair(pair: str, sample: Sample, models: Mapping[str, Maker], out: Path) -> 
     missing = {name: path for name, path in paths.items() if not path.exists()}
     if missing or not real.exists():
         face = _middle(read_face(sample.path, "face").pixels)
+        from_array(face)  # a pair too small to be read again is left out
         _save(Image.fromarray(face), real, "PNG", compress_level=1)
         for name, path in missing.items():
             _save(Image.fromarray(models[name](face)), path, "PNG", compress_level=1)

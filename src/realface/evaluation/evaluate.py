@@ -109,8 +109,8 @@ def evaluate(
             told.append([row or next(new) for row in done])
         if store:  # in order, once each
             kept_rows.write(store, (row for rows in told for row in rows))
-        facts = {"split": split, "sources": sorted(set(sources)), "every": every, "data_sha256": content_hash(lines)}
-        return summary([_described(judge, pictures) for judge in judges], told, facts)
+    facts = {"split": split, "sources": sorted(set(sources)), "every": every, "data_sha256": content_hash(lines)}
+    return summary([_described(judge, pictures) for judge in judges], told, facts)
 
 
 def _kept(fresh: Iterator[Row], store: Path) -> Iterator[Row]:

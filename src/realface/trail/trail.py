@@ -153,8 +153,8 @@ class Trail:
             removed += left
         if self._engine.dialect.name == "sqlite" and not self._log_emptied():
             raise TrailError(
-                f"{removed:,} records were removed, but somebody reads {self._name}, and until that ends "
-                f"{self._name}-wal holds them; prune once more then"
+                f"{removed:,} records were removed, but somebody is at {self._name}, and until that ends "
+                f"{self._name}-wal holds what was removed; prune once more then"
             )
         return removed
 
@@ -166,8 +166,10 @@ class Trail:
         with self._transaction() as connection:
             for statement in ("COMMIT", f"PRAGMA busy_timeout = {1000 * WAIT_FOR_READERS}"):  # not within a transaction
                 connection.exec_driver_sql(statement)
-            busy: int = connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()[0]
-            connection.exec_driver_sql(f"PRAGMA busy_timeout = {1000 * WAIT}")
+            try:
+                busy: int = connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()[0]
+            finally:
+                connection.exec_driver_sql(f"PRAGMA busy_timeout = {1000 * WAIT}")
         return not busy
 
     def close(self) -> None:

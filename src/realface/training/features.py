@@ -84,7 +84,9 @@ def faces_of_nobody(trunk: Network | None, config: Config, versions: int) -> tup
 
 def _fill(path: Path, network: Network, samples: Sequence[Sample], config: Config, view: int) -> None:
     done_path = path.with_suffix(".done")
-    done = int(done_path.read_text()) if done_path.exists() and path.exists() else 0
+    if not path.exists():
+        done_path.unlink(missing_ok=True)  # or it would speak of the table that is begun now
+    done = int(done_path.read_text()) if done_path.exists() else 0
     if done >= len(samples):
         return
     keep_freed_memory()

@@ -30,7 +30,7 @@ from ..networks.base import Network
 from ..networks.clip import ClipB16
 from ..networks.native import NativeView
 from ..networks.two_views import TwoViews
-from ..paths import cache_dir, make_folder, write_whole
+from ..paths import alone_in, cache_dir, found_in, make_folder, write_whole
 from ..progress import track
 from . import held_out
 from .checkpoint import load_weights
@@ -112,7 +112,7 @@ def fuse(data: Path, whole_run: Path, native_run: Path, out: Path) -> Path:
         DataError: a folder holds no such run, or one of other pictures than those of `data`, `whole_run` has no frozen
             trunk, they have not the same framing, or `out` holds something already or cannot be made.
     """
-    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+    if (out.exists() and not out.is_dir()) or found_in(out):
         raise DataError(f"{out} holds something already; choose another --out")
     config, network = load_views(whole_run, native_run)
     splits = read_splits(data)
@@ -123,24 +123,25 @@ def fuse(data: Path, whole_run: Path, native_run: Path, out: Path) -> Path:
             raise DataError(f"{run} has learned from other pictures than those of {data}; name what it was trained on")
     known = known_to(native_run, splits["train"])
     make_folder(out)
-    features = held_out.read(splits, network.whole, config, VERSIONS, lines)
-    heads = held_out.folds(features, FOLDS, network.whole, replace(config, views=VERSIONS))
-    views = both_views(features, heads, network, config)
-    weight, bias = fit_fusion(views["valid"], known)
-    with torch.no_grad():
-        network.fusion.weight.copy_(torch.from_numpy(weight)[None])
-        network.fusion.bias.fill_(bias)
-    fused = {
-        split: [of_split.inputs(version, whole) @ weight + bias for version, whole in enumerate(of_split.whole)]
-        for split, of_split in views.items()
-    }
-    valid = _scores(views["valid"], fused["valid"])
-    # Nothing is written before all is measured: a fusion that was interrupted can be begun again in the same `out`.
-    path = finish(network, config, splits, lines, out, name="two-views", valid=valid)
-    (out / "config.toml").write_text(to_toml(config), encoding="utf-8")
-    logits = torch.from_numpy(np.stack(fused["train"])).float()
-    judged = of_versions([lines[s] for s in splits["train"]], config)
-    write_whole(out / "teacher.safetensors", save({"logits": logits}, judged))
+    with alone_in(out):
+        features = held_out.read(splits, network.whole, config, VERSIONS, lines)
+        heads = held_out.folds(features, FOLDS, network.whole, replace(config, views=VERSIONS))
+        views = both_views(features, heads, network, config)
+        weight, bias = fit_fusion(views["valid"], known)
+        with torch.no_grad():
+            network.fusion.weight.copy_(torch.from_numpy(weight)[None])
+            network.fusion.bias.fill_(bias)
+        fused = {
+            split: [of_split.inputs(version, whole) @ weight + bias for version, whole in enumerate(of_split.whole)]
+            for split, of_split in views.items()
+        }
+        valid = _scores(views["valid"], fused["valid"])
+        # Nothing is written before all is measured: a fusion that was interrupted can be begun again in the same `out`.
+        path = finish(network, config, splits, lines, out, name="two-views", valid=valid)
+        (out / "config.toml").write_text(to_toml(config), encoding="utf-8")
+        logits = torch.from_numpy(np.stack(fused["train"])).float()
+        judged = of_versions([lines[s] for s in splits["train"]], config)
+        write_whole(out / "teacher.safetensors", save({"logits": logits}, judged))
     return path
 
 

@@ -12,7 +12,7 @@ from ..errors import ConfigError, DataError
 from ..evaluation.figures import curves_plot
 from ..networks import build, find
 from ..networks.base import Network
-from ..paths import LOCK, alone_in, make_folder, write_whole
+from ..paths import alone_in, found_in, make_folder, write_whole
 from .checkpoint import BEST, load_weights
 from .config import Config, make_config, read_toml, to_toml
 from .features import cached_views, faces_of_nobody
@@ -61,10 +61,10 @@ def train(data: Path, config: Config, run: Path, *, resume: bool = False, detect
     splits["train"] = chosen["train"]  # all that the card is to tell of
     stored, first = run / "config.toml", place()[0] == 0
     if (run / "teacher.safetensors").exists():
-        raise DataError(f"{run} is what realface fuse made; fuse again, or choose another --out")
-    if first and not resume and run.is_dir() and any(path.name != LOCK for path in run.iterdir()):
-        held = "a run already; add --resume to go on with it," if stored.exists() else "something already;"
-        raise DataError(f"{run} holds {held} or choose another --out")
+        raise DataError(f"{run} is what realface fuse made; choose another --out")
+    if first and not resume and found_in(run):
+        held = "a run already; add --resume to go on with it, or" if stored.exists() else "something already;"
+        raise DataError(f"{run} holds {held} choose another --out")
     if resume and stored.exists():
         before = asdict(make_config(read_toml(stored)))
         if other := [key for key, value in asdict(config).items() if key not in FREE and value != before[key]]:

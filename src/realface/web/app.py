@@ -40,7 +40,8 @@ def judged(
     known: dict[str, markup.Answer] = st.session_state.setdefault("answers", {})
     for number, file in enumerate(files, 1):
         key = sha256(file.data).hexdigest()
-        if key not in known or (stability and any(face.stability is None for face in known[key].verdict.faces)):
+        old = known[key].verdict if key in known else None
+        if not old or old.error or (stability and any(face.stability is None for face in old.faces)):
             with status:
                 show(f"Looking at picture {number} of {len(files)} …", "p", "status")
                 known[key] = judge(detector, file.data, stability)

@@ -112,7 +112,7 @@ class Queue:
         self._start()
 
     def _judge(self, jobs: list[_Job]) -> Sequence[Verdict | Exception]:
-        """The verdict on each, or why there is none. What fails together is judged one by one: one may spoil it all."""
+        """The verdict on each, or why there is none. What fails together, by a defect, is judged one by one."""
         wish, pictures = jobs[0].wish, [job.upload.data for job in jobs]
         try:
             judged = self._detector.check_many(
