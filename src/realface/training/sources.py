@@ -14,6 +14,9 @@ from ..errors import DataError
 from .config import Config
 from .pictures import Pictures, batches
 
+AS_THEY_ARE = 1 / 3
+"""How much of what is drawn are pictures without a history, however many versions there are."""
+
 
 def weights(samples: Sequence[Sample], balance: str) -> np.ndarray:
     """(N,) sampling weight of each sample, mean 1; see `Config.balance`."""
@@ -87,11 +90,13 @@ def joined(
 
 
 class _Features(Dataset[tuple[np.ndarray, int]]):
-    """Rows of cached features; for each draw a view is drawn too."""
+    """Rows of cached features; for each draw a view is drawn too, the first as often as `AS_THEY_ARE` says or more."""
 
     def __init__(self, views: Sequence[np.ndarray], rows: Sequence[int], seed: tuple[int, int]) -> None:
         self.views, self.rows = views, rows
-        self.chosen = np.random.default_rng(seed).integers(0, len(views), len(rows))
+        shares = np.ones(len(views))
+        shares[0] = max(1, (len(views) - 1) * AS_THEY_ARE / (1 - AS_THEY_ARE))
+        self.chosen = np.random.default_rng(seed).choice(len(views), len(rows), p=shares / shares.sum())
 
     def __len__(self) -> int:
         return len(self.rows)
