@@ -208,7 +208,8 @@ TABLES: dict[str, dict[str, Row]] = {
         "pictures as they are": versions(slice(0, 1)),
         "one history": versions(slice(1, 2)),
         "as they are and one history": versions(slice(0, 2)),
-        "as they are and two histories (shipped)": Bench.head,
+        "as they are and two histories (shipped before)": versions(slice(0, 3)),
+        "these, one under a mask and one edited (shipped)": Bench.head,
     },
     "head": {
         "a hidden layer of 128 (shipped)": Bench.head,

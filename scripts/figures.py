@@ -37,7 +37,7 @@ DETECTORS: dict[str, str | Path] = {
 }
 COUNTED = "data"
 LAUNDERING, LAUNDERED = "laundering", ("140k-a", "140k-b")
-LAUNDERED_EVERY = 2  # one in so many pictures: 14 cells of all of them take `best` half an hour
+LAUNDERED_EVERY = 2  # one in so many pictures: 19 cells of all of them take `best` over half an hour
 VERDICTS = {
     "accuracy": "accuracy",
     "bpcer": "real called fake",

@@ -3,9 +3,9 @@
     python scripts/leave_one_out.py DATA [--whole runs/whole] [--native runs/native] [--folds 6] [--out FILE]
 
 Uses the cached features of `realface train` and `realface fuse` (computing them where they are missing). For every
-group of sources of the train split (--folds groups; 0: each by itself, which is slower and easier) a head (of as many
-versions of a picture as `fuse` gives it, two) and a fusion are fitted to all others, and the train and valid pictures
-of the sources left out are judged, as they are and after one random history. Fakes count as found over the score that
+group of sources of the train split (--folds groups; 0: each by itself, which is slower and easier) a head and a fusion
+are fitted to all others, as `train` and `fuse` do it, and the train and valid pictures of the sources left out are
+judged, as they are and after one random history. Fakes count as found over the score that
 calls 5 % of the real faces left out fake (sources weighing by the square root of their size), real ones as accused over
 the score that does so for 1 % of the other sources' real validation faces, both versions together, as a shipped
 threshold would be set. The native view is one network throughout; of the fakes of this data set it was trained on those
@@ -124,9 +124,9 @@ def arguments(description: str, folds: int, out: str) -> argparse.ArgumentParser
 def main() -> None:
     options = arguments(str(__doc__), 6, "leave-one-out.json").parse_args()
     config, network = load_views(options.whole, options.native)
-    config = replace(config, views=VERSIONS)
     features = held_out.read(read_splits(options.data), network.whole, config, VERSIONS)
     heads = list(held_out.folds(features, options.folds, network.whole, config))
+    features = {split: rows.seen(slice(VERSIONS)) for split, rows in features.items()}  # that are judged
     views = both_views(features, heads, network, config)
     known = known_to(options.native, views["train"].samples)
     unseen = {name: Unseen() for name in VIEWS}

@@ -11,7 +11,7 @@ from conftest import encoded, grey
 from PIL import Image, ImageFilter
 from skimage.data import astronaut
 
-from realface import ImageError, errors, faces
+from realface import ImageError, degrade, errors, faces
 from realface.data import crops
 from realface.data.crops import read_face
 from realface.faces import Candidate, Framing
@@ -177,3 +177,13 @@ def test_without_a_history_a_crop_is_only_resampled() -> None:
     first, again, other = (crops.network_input(crop, 64, 1.0, seed) for seed in ((0, 1, 5), (0, 1, 5), (0, 1, 6)))
     assert np.array_equal(first, again)
     assert not np.array_equal(first, other)
+
+
+def test_some_versions_have_a_past_before_their_history() -> None:
+    crop = np.asarray(PORTRAIT)
+    seed = (0, 3, 5)
+    covered = crops.degraded(crop, 1.0, seed, crops.FIRST[3])
+    rng = np.random.default_rng(seed)
+    assert np.array_equal(covered, degrade.random_history(degrade.cover(crop, rng), rng))
+    assert not np.array_equal(covered, crops.degraded(crop, 1.0, seed))
+    assert crops.degraded(crop, 0.0, seed, crops.FIRST[3]) is crop

@@ -38,6 +38,10 @@ SAME_SIZE: list[Callable[[np.ndarray], np.ndarray]] = [
     lambda x: degrade.crop(x, 1.0, seeded()),
     lambda x: degrade.grayscale(x),
     lambda x: degrade.tone(x, 0.9, 1.1, 1.2),
+    lambda x: degrade.gamma(x, 1.5),
+    lambda x: degrade.tint(x, 1.2, 1.0, 0.8),
+    lambda x: degrade.sharpen(x, 1.5, 100),
+    lambda x: degrade.straighten(x, 0),
 ]
 
 
@@ -139,6 +143,41 @@ def test_tone() -> None:
     assert spread == sorted(spread)
 
 
+def test_gamma() -> None:
+    assert error(degrade.gamma(FACE, 1)) == 0
+    means = [degrade.gamma(FACE, exponent).mean() for exponent in (0.5, 1, 2)]
+    assert means == sorted(means, reverse=True)
+    assert degrade.gamma(np.full((32, 32, 3), 51, np.uint8), 2)[0, 0].tolist() == [10, 10, 10]  # a fifth, squared
+
+
+def test_tint() -> None:
+    tinted = degrade.tint(np.full((32, 32, 3), 200, np.uint8), 1.5, 1.0, 0.5)
+    assert (tinted == (255, 200, 100)).all()
+
+
+def test_sharpen() -> None:
+    blurred = degrade.blur(FACE, 1)
+    sharpened = [sharpness(degrade.sharpen(blurred, 1, percent)) for percent in (0, 50, 100, 200)]
+    assert sharpened == sorted(sharpened)
+    assert sharpened[0] == sharpness(blurred)
+
+
+@given(st.integers(32, 140), st.integers(32, 140), st.floats(-45, 45))
+@settings(max_examples=50, deadline=None)
+def test_straighten_leaves_no_empty_corner(height: int, width: int, degrees: float) -> None:
+    result = degrade.straighten(np.full((height, width, 3), 200, np.uint8), degrees)
+    assert min(result.shape[:2]) >= 32
+    if min(result.shape[:2]) > 32:  # with less left than that, there is nothing else to cut from
+        assert result.min() == 200
+
+
+def test_edits_differ_and_the_same_seed_gives_the_same() -> None:
+    edits = [degrade.edit(FACE, seeded(seed)) for seed in range(40)]
+    assert len({edit.tobytes() for edit in edits}) > 30
+    assert np.array_equal(edits[7], degrade.edit(FACE, seeded(7)))
+    assert {edit.shape for edit in edits} > {FACE.shape}  # some are straightened
+
+
 @pytest.mark.parametrize("shape", [(128, 128), (32, 32), (33, 33), (101, 99), (300, 300)])
 def test_cover_hides_nothing_but_the_lower_face(shape: tuple[int, int]) -> None:
     image = np.full((*shape, 3), 77, np.uint8)
@@ -181,6 +220,8 @@ def test_the_grid_is_what_it_says() -> None:
         assert [errors[name] for name in names] == sorted(errors[name] for name in names)
     assert np.array_equal(results["noise 5"], degrade.noise(FACE, 5, seeded()))
     assert np.array_equal(results["WebP 50"], degrade.webp(FACE, 50))
+    assert results["darkened"].mean() < FACE.mean() < results["brightened"].mean()
+    assert list(degrade.GRID)[-len(degrade.EDITS) :] == list(degrade.EDITS)
 
 
 class TestRandomHistory:

@@ -16,9 +16,8 @@ from torch import Tensor
 from realface import Detector
 from realface.card import Card, Preprocessing
 from realface.data import Sample
-from realface.data.crops import read_face
+from realface.data.crops import FIRST, degraded, read_face
 from realface.data.layouts import fingerprints, read_splits
-from realface.degrade import random_history
 from realface.errors import DataError
 from realface.networks import build
 from realface.networks.clip import ClipB16
@@ -300,20 +299,20 @@ class TestFuse:
         samples = read_splits(data)["train"]
         config = replace(make_config(read_toml(out / "config.toml")), teacher=str(out))
         taught = Taught(samples, fingerprints(samples), config, 32)
-        said_of = 2 * taught.labels_of(torch.arange(51)) - torch.tensor([float(s.label) for s in samples * 3])
+        said_of = 2 * taught.labels_of(torch.arange(85)) - torch.tensor([float(s.label) for s in samples * 5])
         readable = [i for i, s in enumerate(samples) if s.path.name != "damaged.png"]
         with pytest.raises(DataError, match="other seed;"):
             Taught(samples, fingerprints(samples), replace(config, seed=1), 32)
-        assert taught.weights.reshape(3, 17).gt(0).sum(1).tolist() == [16, 16, 16]
-        for version in range(3):
+        assert taught.weights.reshape(5, 17).gt(0).sum(1).tolist() == [16] * 5
+        for version in range(5):
             crops = [read_face(samples[i].path, "centre-square").pixels for i in readable]
             if version:
                 crops = [
-                    random_history(crop, np.random.default_rng((config.seed, version, i)), config.degradations)
+                    degraded(crop, config.degradations, (config.seed, version, i), FIRST.get(version))
                     for i, crop in zip(readable, crops, strict=True)
                 ]
             logits = torch.from_numpy(detector.logits(crops))
-            wanted = said_of.reshape(3, 17)[version, readable]
+            wanted = said_of.reshape(5, 17)[version, readable]
             assert (logits.sigmoid() - wanted).abs().max() < 0.05, "what a pupil learns is what the detector says"
 
         status, _, err = run("fuse", data, "--whole", whole, "--native", native, "--out", out)
@@ -331,9 +330,7 @@ class TestFuse:
             assert got.judged.tolist() == [False, True, True, True, True]
             crops = [read_face(sample.path, config.framing).pixels for sample in samples[1:]]
             if version:
-                crops = [
-                    random_history(c, np.random.default_rng((config.seed, version, i))) for i, c in enumerate(crops, 1)
-                ]
+                crops = [degraded(c, 1.0, (config.seed, version, i)) for i, c in enumerate(crops, 1)]
             _, windows = given(network.native, crops)
             assert windows is not None
             with torch.inference_mode():

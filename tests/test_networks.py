@@ -32,6 +32,16 @@ def pictures(network: Network, count: int = 2) -> Tensor:
     return torch.rand(count, 3, network.input_size, network.input_size, generator=torch.Generator().manual_seed(1))
 
 
+def test_the_native_view_is_blind_to_light_and_colour() -> None:
+    network = build("native", seed=0).eval()
+    windows = pictures(network)
+    tinted = windows * torch.tensor([0.4, 0.3, 0.2]).view(3, 1, 1) + torch.tensor([0.1, 0.3, 0.5]).view(3, 1, 1)
+    torch.testing.assert_close(network.normalise(tinted), network.normalise(windows), atol=1e-4, rtol=0)
+    assert network.normalise(torch.full((1, 3, 32, 32), 0.7)).abs().max() < 1e-4
+    faint = 0.7 + 0.01 * (windows - 0.5)
+    assert network.normalise(faint).std() < network.normalise(windows).std() / 4  # noise of a plain backdrop
+
+
 @every_network
 @pytest.mark.usefixtures("fewer_blocks")
 def test_every_network_keeps_the_contract(name: str) -> None:

@@ -33,3 +33,11 @@ def test_small_weights_among_millions_are_drawn_as_often_as_they_should_be(monke
     drawn = np.array(source.drawn(Config(), 0))
     assert (drawn % 2).mean() == pytest.approx(1 / 6, abs=0.01)
     assert drawn.mean() == pytest.approx(2**23, rel=0.02)
+
+
+@pytest.mark.parametrize(("versions", "share"), [(1, 1), (2, 1 / 2), (3, 1 / 3), (6, 1 / 3)])
+def test_as_they_are_pictures_are_drawn_a_third_of_the_time(versions: int, share: float) -> None:
+    samples = [Sample(Path("x"), label, "a", "train") for label in (0, 1)] * 1000
+    source = Source(samples, "none", 4, [np.full((2000, 1), version) for version in range(versions)])
+    drawn = torch.cat([features for features, _ in source.drawn(Config(), 0)]).flatten().bincount(minlength=versions)
+    assert drawn / 2000 == pytest.approx([share] + [(1 - share) / max(1, versions - 1)] * (versions - 1), abs=0.05)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from realface import Detector
 from realface.data import Sample
-from realface.data.crops import network_input, read_face
+from realface.data.crops import FIRST, network_input, read_face
 from realface.data.layouts import fingerprints, read_splits
 from realface.errors import ConfigError, DataError
 from realface.networks.base import Network
@@ -168,19 +168,20 @@ def test_the_pictures_are_those_the_teacher_has_judged(
 ) -> None:
     """The cached features that a teacher's logits are made of, against what the pupil is given, mirrored or not."""
     config = replace(config, degradations=degradations)
-    teach(config, np.zeros((3, COUNT)))
-    seen = cached_views(Raw(), samples, fingerprints(samples), config, range(3))
-    judged = np.concatenate(seen).reshape(3 * COUNT, 3, 32, 32).transpose(0, 2, 3, 1).astype(np.float32) * 255
+    teach(config, np.zeros((5, COUNT)))
+    seen = cached_views(Raw(), samples, fingerprints(samples), config, range(5))
+    judged = np.concatenate(seen).reshape(5 * COUNT, 3, 32, 32).transpose(0, 2, 3, 1).astype(np.float32) * 255
     ways = set()
     for pixels, row in drawn(taught_by(samples, config), config, 12):
         version, number = divmod(row, COUNT)
         crop = read_face(samples[number].path, config.framing).pixels
-        wanted = network_input(crop, 32, degradations if version else 0.0, (config.seed, version, number))
+        strength, seed = degradations if version else 0.0, (config.seed, version, number)
+        wanted = network_input(crop, 32, strength, seed, FIRST.get(version))
         assert np.abs(judged[row] - wanted).max() < 0.2  # features are kept in half precision
         mirrored = not np.array_equal(pixels, wanted)
         assert np.array_equal(pixels[:, ::-1] if mirrored else pixels, wanted)
         ways.add((version, mirrored))
-    assert len(ways) == 6
+    assert len(ways) == 10
     assert np.array_equal(seen[0], seen[1]) is (degradations == 0)
 
 

@@ -75,13 +75,57 @@ def tone(image: np.ndarray, brightness: float, contrast: float, saturation: floa
     return np.asarray(ImageEnhance.Color(picture).enhance(saturation))
 
 
+def gamma(image: np.ndarray, exponent: float) -> np.ndarray:
+    """Every sample, as a share of 255, to a power: over 1 darkens, under 1 brightens."""
+    levels = (255 * (np.arange(256) / 255) ** exponent).round().astype(np.uint8)
+    return levels[image]
+
+
+def tint(image: np.ndarray, red: float, green: float, blue: float) -> np.ndarray:
+    """Each channel times its factor."""
+    return (image * np.array([red, green, blue], np.float32)).round().clip(0, 255).astype(np.uint8)
+
+
+def sharpen(image: np.ndarray, radius: float, percent: int) -> np.ndarray:
+    """Unsharp mask: `percent` of what a Gaussian blur of `radius` pixels takes away is added."""
+    return np.asarray(Image.fromarray(image).filter(ImageFilter.UnsharpMask(radius, percent, 0)))
+
+
+def straighten(image: np.ndarray, degrees: float) -> np.ndarray:
+    """Turned counter-clockwise about its middle and cut to a rectangle of its shape that has no empty corner; no side
+    gets under 32 pixels."""
+    height, width = image.shape[:2]
+    turn = np.radians(abs(degrees))
+    keep = 1 / (np.cos(turn) + max(height / width, width / height) * np.sin(turn))
+    keep = max(keep, min(1, 32 / min(height, width)))
+    turned = Image.fromarray(image).rotate(degrees, Image.Resampling.BICUBIC)
+    left, top = (1 - keep) * width / 2, (1 - keep) * height / 2
+    return np.asarray(turned.crop((round(left), round(top), round(width - left), round(height - top))))
+
+
+def edit(image: np.ndarray, rng: "np.random.Generator") -> np.ndarray:
+    """What the software of a camera or a person may do for looks: to angle, colour, light and sharpness, by chance."""
+    if rng.random() < 0.3:
+        image = straighten(image, rng.uniform(-10, 10))
+    if rng.random() < 0.15:
+        image = grayscale(image)
+    if rng.random() < 0.4:
+        image = tint(image, *rng.uniform(0.75, 1.25, 3))
+    if rng.random() < 0.5:
+        image = gamma(image, np.exp(rng.uniform(-0.7, 0.7)))
+    if rng.random() < 0.4:
+        image = tone(image, *rng.uniform(0.7, 1.4, 3))
+    if rng.random() < 0.6:
+        image = sharpen(image, rng.uniform(0.5, 3), int(rng.integers(50, 300)))
+    return image
+
+
 def cover(image: np.ndarray, rng: "np.random.Generator") -> np.ndarray:
     """The lower face hidden under a plain mask, from below the eyes over nose and mouth to the chin.
 
-    For measuring on masked faces: what is left of a face that wears one are eyes, forehead and hair. The picture is
-    a standard crop (`realface.faces`): eyes at about 45 % of the height, mouth at 70 %. Shape and colour vary within
-    what medical and cloth masks have, the cloth is a little darker where it turns away; no pixel of the upper half
-    changes.
+    What is left of a face that wears one are eyes, forehead and hair. The picture is a standard crop
+    (`realface.faces`): eyes at about 45 % of the height, mouth at 70 %. Shape and colour vary within what medical and
+    cloth masks have, the cloth is a little darker where it turns away; no pixel of the upper half changes.
     """
     height, width = image.shape[:2]
     cheek, jaw, chin = rng.uniform(0.24, 0.28), rng.uniform(0.19, 0.22), rng.uniform(0.07, 0.10)  # half widths
@@ -136,6 +180,15 @@ def _recompressed(image: np.ndarray, kind: str, quality: int) -> np.ndarray:
 
 
 AS_IT_IS, COVERED = "as it is", "lower face covered"
+EDITS: dict[str, Change] = {
+    "darkened": lambda crop, _: gamma(crop, 2),
+    "brightened": lambda crop, _: gamma(crop, 0.5),
+    "sepia": lambda crop, _: tint(grayscale(crop), 1.2, 1.05, 0.8),
+    "sharpened": lambda crop, _: sharpen(crop, 2, 150),
+    "straightened": lambda crop, _: straighten(crop, 7),
+    COVERED: cover,
+}
+"""Cells of `GRID` that a picture does not go through by being sent about: somebody did it, or wears it."""
 GRID: dict[str, Change] = {
     AS_IT_IS: lambda crop, _: crop,
     "JPEG 90": lambda crop, _: jpeg(crop, 90),
@@ -150,6 +203,6 @@ GRID: dict[str, Change] = {
     "blur 1": lambda crop, _: blur(crop, 1),
     "blur 1.5": lambda crop, _: blur(crop, 1.5),
     "noise 5": lambda crop, rng: noise(crop, 5, rng),
-    COVERED: cover,
+    **EDITS,
 }
-"""The laundering grid of the evaluation: what is done to the crop of a face, in its native pixels."""
+"""The grid of the evaluation: what is done to the crop of a face, in its native pixels."""

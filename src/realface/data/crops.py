@@ -15,6 +15,10 @@ from ..faces import Candidate, Framing
 from ..paths import cache_dir, write_whole
 from ..results import Crop
 
+FIRST: dict[int, degrade.Change] = {3: degrade.cover, 4: degrade.edit}
+"""What befalls a face before its random history in some versions of a training picture, as `training.Config.views`
+counts them."""
+
 
 def read_face(path: Path, framing: Framing) -> Candidate:
     """The main face of the picture in a file: the largest, which is what its label speaks of.
@@ -64,18 +68,26 @@ def _version(*more: str) -> str:
     return digest.hexdigest()[:16]
 
 
-def network_input(crop: np.ndarray, size: int, strength: float, seed: Sequence[int]) -> np.ndarray:
-    """A crop as a network takes it, as it is or after one random history.
+def degraded(crop: np.ndarray, strength: float, seed: Sequence[int], first: degrade.Change | None = None) -> np.ndarray:
+    """A crop after one random history.
 
     Args:
         crop: (S, S, 3) uint8 RGB, native pixels.
-        size: side in pixels of the network's input.
         strength: of `degrade.random_history`; 0 leaves the crop as it is.
-        seed: fixes the history.
+        seed: fixes the history and what befalls the crop before it.
+        first: what that is.
 
     Returns:
-        (size, size, 3) uint8 RGB.
+        (H, W, 3) uint8 RGB.
     """
-    if strength:
-        crop = degrade.random_history(crop, np.random.default_rng(seed), strength)
-    return faces.resample(crop, size)
+    if not strength:
+        return crop
+    rng = np.random.default_rng(seed)
+    return degrade.random_history(first(crop, rng) if first else crop, rng, strength)
+
+
+def network_input(
+    crop: np.ndarray, size: int, strength: float, seed: Sequence[int], first: degrade.Change | None = None
+) -> np.ndarray:
+    """(size, size, 3) uint8 RGB: a crop, `degraded`, as a network with that input side takes it."""
+    return faces.resample(degraded(crop, strength, seed, first), size)

@@ -8,11 +8,11 @@ as judged in every cell; a check of the changed picture may also find it too sma
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..degrade import AS_IT_IS, COVERED, GRID
+from ..degrade import AS_IT_IS, EDITS, GRID
 from .metrics import METRICS, Figures, of_answers, table
 from .rows import Row, answers
 
-LAUNDERING = tuple(name for name in GRID if name not in (AS_IT_IS, COVERED))
+LAUNDERING = tuple(name for name in GRID if name not in (AS_IT_IS, *EDITS))
 """The cells that any picture goes through on its way; mean and worst are over these."""
 
 

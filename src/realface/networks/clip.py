@@ -58,7 +58,7 @@ class ClipB16(Network):
     defaults: ClassVar[dict[str, Any]] = {
         "freeze": True,
         "batch_size": 128,
-        "epochs": 30,
+        "epochs": 50,
         "patience": 0,
         "learning_rate": 5e-4,
         "weight_decay": 0.1,

@@ -11,6 +11,11 @@ from torch import Tensor
 from .base import Judged
 from .efficientnet import EfficientNetLite0
 
+DEVIATION = 0.45
+"""Of what the network is given, about that of photographs scaled to [-1, 1], which its first weights know."""
+FLAT = 0.05
+"""A window whose deviation is smaller, a plain backdrop, is not stretched to the full."""
+
 
 class NativeView(EfficientNetLite0):
     """EfficientNet-Lite0 on windows of 192 native pixels, learned from pairs that differ in the generator's trace."""
@@ -20,6 +25,12 @@ class NativeView(EfficientNetLite0):
     window: ClassVar[int] = 192
     explains = True
     defaults: ClassVar[dict[str, Any]] = {"epochs": 12, "batch_size": 64, "learning_rate": 5e-4, "patience": 0}
+
+    def normalise(self, pixels: Tensor) -> Tensor:
+        """Each channel of each window to mean 0 and one deviation: light and colour are no trace of a generator."""
+        centred = pixels - pixels.mean((2, 3), keepdim=True)
+        deviation = centred.square().mean((2, 3), keepdim=True).sqrt()
+        return centred * (DEVIATION / deviation.clamp_min(FLAT))
 
     def judge(self, pixels: Tensor | None, windows: Tensor | None) -> Judged:
         assert windows is not None

@@ -29,7 +29,9 @@ class Config:
         pretrained: start from the network's published weights, where it has some.
         freeze: train only the head, on features of the trunk computed once and cached.
         views: with `freeze` or a `teacher`, versions of each training picture: as it is, and `views - 1` random
-            histories. With a teacher at least as many as it has judged; of the others the label is all that is known.
+            histories, before which the fourth version gets a mask where the standard crop has the lower face and the
+            fifth is edited (`data.crops.FIRST`). With a teacher at least as many as it has judged; of the others the
+            label is all that is known.
         degradations: 0 (pictures as they are) to 1: how likely each step of `degrade.random_history` is.
         balance: what weighs the same in every epoch: "source" (both classes; within a class, sources by the
             square root of their size), "class", or "none".
@@ -58,7 +60,7 @@ class Config:
     seed: int = 0
     pretrained: bool = True
     freeze: bool = False
-    views: int = 3
+    views: int = 5
     degradations: float = 1.0
     balance: str = "source"
     epochs: int = 30

@@ -12,7 +12,7 @@ import torch
 from filelock import FileLock
 
 from ..data import Sample, read_data
-from ..data.crops import program
+from ..data.crops import FIRST, program
 from ..data.layouts import fingerprints
 from ..errors import DataError
 from ..faces import Framing
@@ -32,9 +32,9 @@ def cached_views(
 ) -> list[np.ndarray]:
     """Features of every sample in each of some views, from the cache or computed into it.
 
-    View 0 is the pictures as they are; every other view gives each picture one random history of its own. A
-    pass that was interrupted goes on where it stopped. The cache is found again by the trunk's weights, by
-    `lines`, the fingerprints of the samples in their order, and by `program_of`.
+    View 0 is the pictures as they are; every other view gives each picture one random history of its own, of some
+    views after what `FIRST` says. A pass that was interrupted goes on where it stopped. The cache is found again by the
+    trunk's weights, by `lines`, the fingerprints of the samples in their order, and by `program_of`.
 
     Returns:
         For each view (len(samples), F) float16, memory-mapped; a row of NaN stands for a picture that could not be read
@@ -97,7 +97,7 @@ def _fill(path: Path, network: Network, samples: Sequence[Sample], config: Confi
     shape = (len(samples), width)
     table = np.lib.format.open_memmap(path, "r+" if done else "w+", np.float16, shape)
     strength, seed = config.degradations if view else 0.0, (config.seed, view)
-    pictures = Pictures(samples, network.input_size, config.framing, strength, seed, loud=True)
+    pictures = Pictures(samples, network.input_size, config.framing, strength, seed, first=FIRST.get(view), loud=True)
     loader = batches(pictures, BATCH, config.workers, range(done, len(samples)))
     for pixels, rows in track(loader, f"features, view {view}"):
         end = min(done + BATCH, len(samples))

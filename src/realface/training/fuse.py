@@ -20,9 +20,8 @@ from scipy.special import expit
 
 from ..card import Card
 from ..data import Sample
-from ..data.crops import read_face
+from ..data.crops import FIRST, degraded, read_face
 from ..data.layouts import read_splits
-from ..degrade import random_history
 from ..detector import Detector
 from ..errors import DataError, ImageError
 from ..evaluation.scores import Scores
@@ -43,7 +42,7 @@ from .taught import of_versions
 from .train import differing, in_order, lines_of, new_network, of_sources, sources_of
 
 FOLDS = 6
-VERSIONS = 2  # of each picture, as it is and after one history: what heads for the fit learn from and are asked about
+VERSIONS = 2  # of each picture, as it is and after one history: what heads for the fit are asked about
 AT_ONCE = 4
 
 
@@ -125,7 +124,7 @@ def fuse(data: Path, whole_run: Path, native_run: Path, out: Path) -> Path:
     make_folder(out)
     with alone_in(out):
         features = held_out.read(splits, network.whole, config, VERSIONS, lines)
-        heads = held_out.folds(features, FOLDS, network.whole, replace(config, views=VERSIONS))
+        heads = held_out.folds(features, FOLDS, network.whole, config)
         views = both_views(features, heads, network, config)
         weight, bias = fit_fusion(views["valid"], known)
         with torch.no_grad():
@@ -245,8 +244,8 @@ def _native_table(detector: Detector, samples: Sequence[Sample], config: Config,
             face = read_face(sample.path, config.framing)
         except ImageError:
             continue
-        history = np.random.default_rng((config.seed, view, row))  # the one the cached features have
-        kept.append((row, random_history(face.pixels, history, strength) if strength else face.pixels))
+        history = (config.seed, view, row)  # the one the cached features have
+        kept.append((row, degraded(face.pixels, strength, history, FIRST.get(view))))
         table[row, 10] = face.reason is None
         if len(kept) == AT_ONCE:
             judge()

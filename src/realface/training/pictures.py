@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 
 from ..data import Sample
 from ..data.crops import network_input, read_face
+from ..degrade import Change
 from ..errors import ImageError
 from ..faces import Framing, window
 
@@ -28,6 +29,7 @@ class Pictures(Dataset[tuple[Tensor, int] | None]):
         seed: two numbers (run, epoch) that, with the position, fix what happens to each picture.
         rows: which samples, in which order; one drawn twice has another random history each time.
         part: side in pixels of the part that is given of each, anywhere in it; 0: all of it.
+        first: what befalls every face before its history begins.
         loud: whether to log which files cannot be read.
     """
 
@@ -41,10 +43,11 @@ class Pictures(Dataset[tuple[Tensor, int] | None]):
         *,
         rows: Sequence[int] | None = None,
         part: int = 0,
+        first: Change | None = None,
         loud: bool = False,
     ) -> None:
         self.samples, self.size, self.framing = samples, size, framing
-        self.strength, self.seed, self.part, self.loud = strength, seed, part, loud
+        self.strength, self.seed, self.part, self.first, self.loud = strength, seed, part, first, loud
         self.rows: Sequence[int] = range(len(samples)) if rows is None else rows
 
     def __len__(self) -> int:
@@ -65,7 +68,7 @@ class Pictures(Dataset[tuple[Tensor, int] | None]):
 
     def seen(self, crop: np.ndarray, position: int) -> np.ndarray:
         """What the network is given of a face, (size, size, 3) uint8."""
-        return network_input(crop, self.size, self.strength, (*self.seed, position))
+        return network_input(crop, self.size, self.strength, (*self.seed, position), self.first)
 
 
 def batches(

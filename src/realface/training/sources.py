@@ -15,6 +15,12 @@ from .config import Config
 from .pictures import Pictures, batches
 
 
+def as_they_are(versions: int) -> float:
+    """How many times as often as any other of so many versions a picture is drawn as it is: for a third of all that is
+    drawn, or, of one or two, as often as any."""
+    return max(1.0, (versions - 1) / 2)
+
+
 def weights(samples: Sequence[Sample], balance: str) -> np.ndarray:
     """(N,) sampling weight of each sample, mean 1; see `Config.balance`."""
     if balance == "none":
@@ -87,11 +93,13 @@ def joined(
 
 
 class _Features(Dataset[tuple[np.ndarray, int]]):
-    """Rows of cached features; for each draw a view is drawn too."""
+    """Rows of cached features; for each draw a view is drawn too, the first `as_they_are` times as often as others."""
 
     def __init__(self, views: Sequence[np.ndarray], rows: Sequence[int], seed: tuple[int, int]) -> None:
         self.views, self.rows = views, rows
-        self.chosen = np.random.default_rng(seed).integers(0, len(views), len(rows))
+        shares = np.ones(len(views))
+        shares[0] = as_they_are(len(views))
+        self.chosen = np.random.default_rng(seed).choice(len(views), len(rows), p=shares / shares.sum())
 
     def __len__(self) -> int:
         return len(self.rows)

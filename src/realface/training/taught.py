@@ -15,16 +15,14 @@ from safetensors import safe_open
 from torch.utils.data import DataLoader
 
 from ..data import Sample
-from ..data.crops import network_input
+from ..data.crops import FIRST, network_input
 from ..errors import DataError
 from .config import Config
 from .pictures import Pictures, batches
-from .sources import Source
+from .sources import Source, as_they_are
 
 TRUST = 0.5
 """How much of a target is what the teacher says; the rest is the label."""
-AS_THEY_ARE = 1 / 3
-"""How much of what is drawn are pictures without a history, however many versions there are."""
 
 
 class Taught(Source):
@@ -57,7 +55,7 @@ class Taught(Source):
         self.draws = len(samples)
         fine = ~logits.isnan()
         self.weights *= torch.cat([fine, fine[:1].expand(versions - len(logits), -1)]).flatten()
-        self.weights[: self.draws] *= (versions - 1) * AS_THEY_ARE / (1 - AS_THEY_ARE)
+        self.weights[: self.draws] *= as_they_are(versions)
         said = logits.flatten().nan_to_num().sigmoid()
         self._labels[: len(said)] = (1 - TRUST) * self._labels[: len(said)] + TRUST * said
 
@@ -77,7 +75,8 @@ class _Versions(Pictures):
 
     def seen(self, crop: np.ndarray, position: int) -> np.ndarray:
         version, number = divmod(self.rows[position], self.pictures)
-        crop = network_input(crop, self.size, self.strength if version else 0.0, (self.seed[0], version, number))
+        strength, seed = self.strength if version else 0.0, (self.seed[0], version, number)
+        crop = network_input(crop, self.size, strength, seed, FIRST.get(version))
         return crop[:, ::-1] if np.random.default_rng((*self.seed, position)).random() < 0.5 else crop
 
 
