@@ -4,8 +4,9 @@
 
 On labelled faces (any layout of `realface train`): the share of each source's pictures whose main face is found, and
 the bundled detector's figures on every second test picture of the 140k sources three ways: the ready-made crops as they
-are, the crops through the face finder, and pasted into photographs of 1,600 x 1,200 pixels. Beside that: faces "found"
-in generated pictures that hold none, and the time for a picture of 640 x 480.
+are, the crops through the face finder, and pasted into photographs of 1,600 x 1,200 pixels. Beside that: test pictures
+on their side and upside down, faces "found" in generated pictures that hold none, and the time for a picture of
+640 x 480.
 """
 
 import statistics
@@ -28,7 +29,7 @@ from realface.progress import track
 
 FACELESS = 2000
 SMALL = 300  # pictures with room around the face
-STEP = 2  # of the 140k test crops every second is judged three ways
+STEP = 2  # of the test pictures every second is turned, of the 140k ones judged three ways
 SCENES = ("coffee", "rocket", "chelsea")  # photographs without people that come with scikit-image
 
 
@@ -49,6 +50,26 @@ def recall(samples: list[Sample]) -> dict[str, dict[str, float]]:
             x, y = (left + right) / 2 / width, (top + bottom) / 2 / height
             hits[sample.source] += 0.2 <= x <= 0.8 and 0.1 <= y <= 0.8
     return {name: {"pictures": n, "found": round(hits[name] / n, 4)} for name, n in sorted(total.items())}
+
+
+def turned(samples: list[Sample]) -> dict[str, dict[str, float]]:
+    """Of pictures turned by so many degrees: the share whose main face is turned upright again, and without a face."""
+    rolls: dict[int, list[float | None]] = {90: [], 180: [], 270: []}
+    for sample in track(samples, "turning pictures"):
+        picture = images.load(sample.path)
+        if not (upright := faces.candidates(picture)):
+            continue
+        for degrees, of_turn in rolls.items():
+            found = faces.candidates(np.rot90(picture, degrees // 90))  # anticlockwise
+            of_turn.append((found[0].crop.roll - upright[0].crop.roll + degrees) % 360 if found else None)
+    return {
+        str(degrees): {
+            "pictures": len(of_turn),
+            "upright": round(float(np.mean([roll is not None and min(roll, 360 - roll) < 20 for roll in of_turn])), 4),
+            "no_face": round(float(np.mean([roll is None for roll in of_turn])), 4),
+        }
+        for degrees, of_turn in rolls.items()
+    }
 
 
 def faceless(count: int) -> float:
@@ -148,7 +169,8 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     options = parser.parse_args()
     detector, samples = Detector.load(), read_data(options.data)
-    crops = [s for s in samples if s.split == "test" and s.source.startswith("140k")][::STEP]
+    tests = [s for s in samples if s.split == "test"]
+    crops = [s for s in tests if s.source.startswith("140k")][::STEP]
     result = {
         "command": "python benchmarks/faces.py DATA",
         **origin(),
@@ -156,8 +178,9 @@ def main() -> None:
         "milliseconds_640x480": round(milliseconds(), 1),
         "faceless": {"pictures": FACELESS, "found": faceless(FACELESS)},
         "recall": recall([replace(s, source=s.source or "all") for s in samples]),
+        "turned": turned(tests[::STEP]),
         "three_ways": three_ways(detector, crops),
-        "small_in_frame": small_in_frame(detector, [s for s in samples if s.split == "test"], SMALL),
+        "small_in_frame": small_in_frame(detector, tests, SMALL),
     }
     tell(result, options.out)
 

@@ -231,8 +231,14 @@ def found() -> str:
     got = result("faces")
     rows = [[name, str(row["pictures"]), percent(row["found"])] for name, row in got["recall"].items()]
     none = got["faceless"]
+    turns = [
+        f"turned by {degrees} degrees, {percent(row['upright'])} are turned back, and in "
+        f"{percent(row['no_face'])} no face is found"
+        for degrees, row in got["turned"].items()
+    ]
     return (
         f"{markdown(['source', 'pictures', 'main face found'], rows)}\n\n"
+        f"Of {got['turned']['180']['pictures']} test pictures with a face, {'; '.join(turns)}. "
         f"Of {none['pictures']:,} generated pictures without a face, {percent(none['found'])} get one. Finding and "
         f"cutting the face in a photograph of 640 x 480 takes {got['milliseconds_640x480']:.0f} ms "
         f"(`{got['command']}`, {got['machine']})."

@@ -129,6 +129,25 @@ def test_a_tilted_head_is_turned_upright(degrees: float) -> None:
     assert only(np.ascontiguousarray(found.pixels)).crop.roll == 0
 
 
+@pytest.mark.parametrize(("quarters", "roll"), [(1, -90), (2, 180), (3, 90)])
+def test_a_face_on_its_side_or_upside_down_is_judged_as_if_it_were_upright(quarters: int, roll: int) -> None:
+    picture = astronaut()[:400, :500]
+    upright, turned = only(picture), np.rot90(picture, quarters)
+    got = only(turned)
+    assert np.array_equal(got.pixels, upright.pixels)
+    assert (got.crop.roll, got.reason) == (roll, None)
+    assert np.array_equal(faces.cut(turned, got.crop), got.pixels)
+    (x, y, across, down), (left, top, width, height) = got.box, upright.box
+    there = np.rot90(turned[y : y + down, x : x + across], -quarters)
+    assert np.array_equal(there, picture[top : top + height, left : left + width])
+
+
+@pytest.mark.parametrize("degrees", [-150, -100, 80, 120, 170])
+def test_any_lean_is_turned_upright(degrees: int) -> None:
+    got = only(tilted(degrees)).crop.roll
+    assert abs((got - degrees + 180) % 360 - 180) < 12
+
+
 def test_a_head_tilted_a_little_is_not_resampled() -> None:
     picture = tilted(-8)
     found = only(picture)
