@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
-from .finder import Found, find
+from .finder import SIDE, Found, find, shrunk
 from .results import Box, Crop, Reason
 
 Framing = Literal["face", "centre-square"]
@@ -66,10 +66,11 @@ def _upright(picture: np.ndarray) -> tuple[int, list[Found]]:
     found = find(picture)
     if not found or _surest(found) >= DOUBT:
         return 0, found
-    others = {quarters: find(np.rot90(picture, quarters)) for quarters in (1, 2, 3)}
-    quarters = max(others, key=lambda turn: _surest(others[turn]))
-    turned = _surest(others[quarters]) >= max(CERTAIN, _surest(found) + MORE)
-    return (quarters, others[quarters]) if turned else (0, found)
+    small = shrunk(picture, SIDE)  # a turn of all of a large picture would be one more of it in memory
+    sure = {quarters: _surest(find(np.rot90(small, quarters))) for quarters in (1, 2, 3)}
+    quarters = max(sure, key=sure.__getitem__)
+    turned = sure[quarters] >= max(CERTAIN, _surest(found) + MORE)
+    return (quarters, find(np.rot90(picture, quarters))) if turned else (0, found)
 
 
 def _surest(found: list[Found]) -> float:

@@ -48,23 +48,30 @@ def weights() -> bytes:
 def find(picture: np.ndarray) -> list[Found]:
     """The faces in a (height, width, 3) uint8 RGB picture, the largest first; at most 200."""
     longest = max(picture.shape[:2])
-    found = _at_scale(picture, min(1.0, SIDE / longest))
+    found = _at_side(picture, SIDE)
     if longest > BIG_SIDE:
         large = np.array([face.box for face in found]).reshape(-1, 4)
-        more = _at_scale(picture, BIG_SIDE / longest)
+        more = _at_side(picture, BIG_SIDE)
         found += [face for face in more if (_overlaps(np.array(face.box), large) < OVERLAP).all()]
     if not found and longest > SMALL_SIDE:
-        found = _at_scale(picture, SMALL_SIDE / longest)
+        found = _at_side(picture, SMALL_SIDE)
     found.sort(key=lambda face: (face.box[0] - face.box[2]) * (face.box[3] - face.box[1]))
     return found[:MAX_FACES]
 
 
-def _at_scale(picture: np.ndarray, scale: float) -> list[Found]:
+def shrunk(picture: np.ndarray, longest: int) -> np.ndarray:
+    """A (height, width, 3) uint8 picture with no side longer than so many pixels."""
     height, width = picture.shape[:2]
+    scale = longest / max(height, width)
+    if scale >= 1:
+        return picture
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    small = picture
-    if scale < 1:
-        small = np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0))
+    return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0))
+
+
+def _at_side(picture: np.ndarray, longest: int) -> list[Found]:
+    height, width = picture.shape[:2]
+    small = shrunk(picture, longest)
     h, w = small.shape[:2]
     canvas = np.zeros((1, 3, -(-h // 32) * 32, -(-w // 32) * 32), np.float32)
     canvas[0, :, :h, :w] = small[:, :, ::-1].transpose(2, 0, 1)  # the network takes BGR, 0 to 255
