@@ -162,11 +162,11 @@ def test_every_share_has_its_interval() -> None:
 
 def test_figures_of_older_files_still_make_a_table() -> None:
     old = {"real": 2, "fake": 0, "auc": None, "accuracy": 1.0, "bpcer": 0.0, "apcer": None, "inconclusive": 0.5}
-    assert table({"old": old}).splitlines()[-1] == "| old | 2 | 0 | - | 100.0% | 0.0% | - | 50.0% |"
+    assert table({"old": old}).splitlines()[-1] == "| old | 2 | 0 | - | 100.0 % | 0.0 % | - | 50.0 % |"
     both = table({"old": old, "new": measured([0, 1], [0.1, 0.9])}).splitlines()
     assert len({line.count("|") for line in both[:4]}) == 1
-    assert "| 50.0% | - | - |" in both[2]
-    assert "| 0.0% (0.0 to 79.3) † |" in both[3]
+    assert "| 50.0 % | - | - |" in both[2]
+    assert "| 0.0 % (0.0 to 79.3) † |" in both[3]
 
 
 @pytest.mark.parametrize(

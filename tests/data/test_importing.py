@@ -244,8 +244,9 @@ class TestCiplab:
         (tmp_path / "x/manifest.csv").unlink()
         with pytest.raises(DataError, match="no pictures found"):
             run(tmp_path / "x", expect="other")
-        write(tmp_path / "x/real/a.jpg", picture("a"))
-        assert [r["path"] for r in rows(run(tmp_path / "x"))] == ["x/real/a.jpg"]
+        for label in ("fake", "real"):
+            write(tmp_path / "x" / label / "a.jpg", picture(label))
+        assert [r["path"] for r in rows(run(tmp_path / "x"))] == ["x/fake/a.jpg", "x/real/a.jpg"]
 
 
 class TestOwnPictures:
