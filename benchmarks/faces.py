@@ -88,7 +88,7 @@ def faceless(count: int) -> float:
             colour = tuple(rng.integers(0, 256, 3).tolist())
             shape((x, y, x + w, y + h), fill=colour)
         noisy = np.asarray(image) + rng.normal(0, rng.uniform(0, 20), (size[1], size[0], 3))
-        wrong += bool(find(noisy.clip(0, 255).astype(np.uint8)))
+        wrong += bool(faces.candidates(noisy.clip(0, 255).astype(np.uint8)))
     return wrong / count
 
 

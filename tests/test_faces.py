@@ -142,8 +142,21 @@ def test_a_face_on_its_side_or_upside_down_is_judged_as_if_it_were_upright(quart
     assert np.array_equal(there, picture[top : top + height, left : left + width])
 
 
+@pytest.mark.parametrize("quarters", [1, 2, 3])
+def test_a_large_group_is_turned_by_what_all_its_pixels_show(quarters: int) -> None:
+    """Faces that are seen at 1,280 pixels only, of which nothing is found at first."""
+    head = np.asarray(Image.fromarray(PORTRAIT).resize((240, 240)))
+    group = np.full((1500, 2000, 3), 128, np.uint8)
+    for top in (200, 800):
+        for left in (200, 800, 1400):
+            group[top : top + 240, left : left + 240] = head
+    turned = np.rot90(group, quarters)
+    rolls = [abs(face.crop.roll) for face in faces.candidates(turned)]
+    assert rolls == [180 if quarters == 2 else 90] * 6
+
+
 @pytest.mark.parametrize("degrees", [-150, -100, 80, 120, 170])
-def test_any_lean_is_turned_upright(degrees: int) -> None:
+def test_a_strong_lean_is_turned_upright(degrees: int) -> None:
     got = only(tilted(degrees)).crop.roll
     assert abs((got - degrees + 180) % 360 - 180) < 12
 

@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
-from .finder import SIDE, Found, find, shrunk
+from .finder import Found, find
 from .results import Box, Crop, Reason
 
 Framing = Literal["face", "centre-square"]
@@ -20,8 +20,9 @@ FRAMINGS: tuple[Framing, ...] = ("face", "centre-square")
 """What is judged: the standard crop of each face, or, without a search, the largest centred square as the one face."""
 
 DOUBT, CERTAIN, MORE = 0.91, 0.9, 0.01
-"""Where the finder is less sure than the first of every face, the picture is tried on its sides and upside down too: of
-upright pictures one in twenty. It is turned where the finder is as sure as the second then, and by the third more."""
+"""Where the finder is less sure than the first of every face, or finds none, the picture is tried on its sides and
+upside down too: of upright faces one in twenty. It is turned where the finder is as sure as the second then, and by the
+third more."""
 STANDARD = 0.85
 """A crop of at least this share of the picture's shorter side is all of that side: the picture is a crop already."""
 SURELY = 1.15
@@ -64,13 +65,12 @@ def _upright(picture: np.ndarray) -> tuple[int, list[Found]]:
     The finder finds faces on their side or upside down too, with landmarks as if they were upright, but is less sure.
     """
     found = find(picture)
-    if not found or _surest(found) >= DOUBT:
+    if _surest(found) >= DOUBT:
         return 0, found
-    small = shrunk(picture, SIDE)  # a turn of all of a large picture would be one more of it in memory
-    sure = {quarters: _surest(find(np.rot90(small, quarters))) for quarters in (1, 2, 3)}
-    quarters = max(sure, key=sure.__getitem__)
-    turned = sure[quarters] >= max(CERTAIN, _surest(found) + MORE)
-    return (quarters, find(np.rot90(picture, quarters))) if turned else (0, found)
+    tries = {quarters: find(picture, quarters) for quarters in (1, 2, 3)}
+    quarters = max(tries, key=lambda turn: _surest(tries[turn]))
+    turned = _surest(tries[quarters]) >= max(CERTAIN, _surest(found) + MORE)
+    return (quarters, tries[quarters]) if turned else (0, found)
 
 
 def _surest(found: list[Found]) -> float:

@@ -45,33 +45,29 @@ def weights() -> bytes:
     return (Path(__file__).parent / "weights" / "finder" / "yunet.onnx").read_bytes()
 
 
-def find(picture: np.ndarray) -> list[Found]:
-    """The faces in a (height, width, 3) uint8 RGB picture, the largest first; at most 200."""
+def find(picture: np.ndarray, quarters: int = 0) -> list[Found]:
+    """The faces in a (height, width, 3) uint8 RGB picture turned by so many quarters, anticlockwise, the largest first;
+    at most 200."""
     longest = max(picture.shape[:2])
-    found = _at_side(picture, SIDE)
+    found = _at_side(picture, SIDE, quarters)
     if longest > BIG_SIDE:
         large = np.array([face.box for face in found]).reshape(-1, 4)
-        more = _at_side(picture, BIG_SIDE)
+        more = _at_side(picture, BIG_SIDE, quarters)
         found += [face for face in more if (_overlaps(np.array(face.box), large) < OVERLAP).all()]
     if not found and longest > SMALL_SIDE:
-        found = _at_side(picture, SMALL_SIDE)
+        found = _at_side(picture, SMALL_SIDE, quarters)
     found.sort(key=lambda face: (face.box[0] - face.box[2]) * (face.box[3] - face.box[1]))
     return found[:MAX_FACES]
 
 
-def shrunk(picture: np.ndarray, longest: int) -> np.ndarray:
-    """A (height, width, 3) uint8 picture with no side longer than so many pixels."""
+def _at_side(picture: np.ndarray, longest: int, quarters: int) -> list[Found]:
     height, width = picture.shape[:2]
-    scale = longest / max(height, width)
-    if scale >= 1:
-        return picture
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0))
-
-
-def _at_side(picture: np.ndarray, longest: int) -> list[Found]:
-    height, width = picture.shape[:2]
-    small = shrunk(picture, longest)
+    scale, small = longest / max(height, width), picture
+    if scale < 1:
+        size = (max(1, round(width * scale)), max(1, round(height * scale)))
+        small = np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0))
+    small = np.rot90(small, quarters)  # and not the picture: a turned copy of a large one would be one more in memory
+    height, width = np.rot90(picture, quarters).shape[:2]  # a view
     h, w = small.shape[:2]
     canvas = np.zeros((1, 3, -(-h // 32) * 32, -(-w // 32) * 32), np.float32)
     canvas[0, :, :h, :w] = small[:, :, ::-1].transpose(2, 0, 1)  # the network takes BGR, 0 to 255
