@@ -1,5 +1,6 @@
 """Shared fixtures: generated pictures, and a detector small enough to reason about."""
 
+import errno
 import io
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -115,6 +116,11 @@ def encoded(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, kind, **options)
     return buffer.getvalue()
+
+
+def full_disk(*_: object, **__: object) -> None:
+    """In the place of what writes to a disk that is full."""
+    raise OSError(errno.ENOSPC, "No space left on device")
 
 
 def in_turns(folder: Path, images: Iterable[Image.Image]) -> None:

@@ -1,14 +1,13 @@
 """The audit finds copies and leaks that were planted, reports bad files, and its fix leaves splits as they were."""
 
 import csv
-import errno
 import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import encoded
+from conftest import encoded, full_disk
 from PIL import Image
 from planted import Data, cloud, portrait
 
@@ -208,13 +207,10 @@ class TestCommand:
         assert (status, "none of the pictures can be read" in err) == (2, True)
 
     def test_a_full_disk(self, run, tmp_path: Path, data: Data, monkeypatch: pytest.MonkeyPatch) -> None:
-        def full(*_: object, **__: object) -> None:
-            raise OSError(errno.ENOSPC, "No space left on device")
-
         data.add("a.png", encoded(cloud(0)))
         data.done()
-        monkeypatch.setattr(Path, "write_text", full)
-        monkeypatch.setattr(Path, "replace", full)
+        monkeypatch.setattr(Path, "write_text", full_disk)
+        monkeypatch.setattr(Path, "replace", full_disk)
         for option in ("--out", "--fix"):
             status, _, err = run("data", "audit", data.root, option, tmp_path / "new")
             assert (status, "No space left on device; make room or name another file" in err) == (2, True)

@@ -1,10 +1,10 @@
 """Where things lie: the cache, and what folders and globs stand for."""
 
-import errno
 import os
 from pathlib import Path
 
 import pytest
+from conftest import full_disk
 
 from realface import cli, paths
 
@@ -27,10 +27,7 @@ def test_where_the_cache_is(monkeypatch: pytest.MonkeyPatch, variables: dict[str
 def test_a_file_that_could_not_be_written_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What there is of it would keep a full disk full."""
 
-    def full(*_: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(Path, "replace", full)
+    monkeypatch.setattr(Path, "replace", full_disk)
     with pytest.raises(OSError, match="No space"):
         paths.write_whole(tmp_path / "a", b"x")
     assert not list(tmp_path.iterdir())

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import brightness_detector, encoded, grey
+from conftest import brightness_detector, encoded, full_disk, grey
 from PIL import Image
 
 from realface import Detector
@@ -354,11 +354,8 @@ def test_a_failed_write_leaves_what_was_there(judge: Detector, tmp_path: Path, m
     path = tmp_path / "case.html"
     path.write_text("the last report")
 
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
-
     with monkeypatch.context() as broken:
-        broken.setattr(Path, "replace", full)
+        broken.setattr(Path, "replace", full_disk)
         with pytest.raises(DataError, match="No space left"):
             Report(judge).write(path)
     assert path.read_text() == "the last report"

@@ -17,6 +17,7 @@ from typing import Any
 import psycopg
 import pyarrow.parquet as pq
 import pytest
+from conftest import full_disk
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from test_trail import entry, rows, unguarded
 from typer.testing import CliRunner
@@ -111,10 +112,7 @@ class TestExport:
     def test_a_failure_names_the_file_that_was_asked_for(
         self, path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        def full(*_: object) -> None:
-            raise OSError(28, "No space left on device")
-
-        monkeypatch.setattr(Path, "replace", full)
+        monkeypatch.setattr(Path, "replace", full_disk)
         with pytest.raises(TrailError, match=r"/t.csv could not be written: No space left on device$"):
             run("export", path, "--out", tmp_path / "t.csv")
 

@@ -1,7 +1,6 @@
 """The making half: configuration, balance, checkpoints, calibration, and whole small runs."""
 
 import csv
-import errno
 import signal
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +9,9 @@ import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
+from conftest import full_disk
 from PIL import Image
+from tiny import write_faces
 
 from realface import Detector
 from realface.card import Policy
@@ -18,28 +19,19 @@ from realface.data import Sample, read_data
 from realface.errors import ConfigError, DataError
 from realface.training import fit as fit_module
 from realface.training.calibrate import fit_calibration, set_thresholds
-from realface.training.checkpoint import SafeCheckpoints, load_weights
+from realface.training.checkpoint import BEST, SafeCheckpoints, load_weights
 from realface.training.config import Config, make_config, parse_setting, read_toml, to_toml
 from realface.training.pictures import Pictures
 from realface.training.train import new_network, of_sources, train
-
-BEST = Path("checkpoints", "best.safetensors")
 
 
 @pytest.fixture
 def faces(tmp_path: Path) -> Path:
     """Dark "real" and bright "fake" pictures, with one damaged file in each class of train."""
-    rng = np.random.default_rng(1)
-    for split, count in {"train": 16, "valid": 8, "test": 6}.items():
-        for label, level in {"real": 70, "fake": 180}.items():
-            folder = tmp_path / "data" / split / label
-            folder.mkdir(parents=True)
-            for i in range(count):
-                pixels = rng.normal(level, 25, (40, 36, 3)).clip(0, 255).astype(np.uint8)
-                Image.fromarray(pixels).save(folder / f"{i}.jpg")
-            if split == "train":
-                (folder / "damaged.jpg").write_bytes(b"\xff\xd8\xff\xe0 not really")
-    return tmp_path / "data"
+    data = write_faces(tmp_path / "data", {"train": 16, "valid": 8, "test": 6})
+    for label in ("real", "fake"):
+        (data / "train" / label / "damaged.jpg").write_bytes(b"\xff\xd8\xff\xe0 not really")
+    return data
 
 
 def swap_labels(split: Path) -> None:
@@ -324,12 +316,9 @@ def test_checkpoints_hold_whole_trees_without_pickle(tmp_path: Path) -> None:
 def test_a_full_disk_leaves_the_last_checkpoint_and_is_told_as_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(*_: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
     path = tmp_path / "c.safetensors"
     SafeCheckpoints().save_checkpoint({"epoch": 1}, path)
-    monkeypatch.setattr(Path, "replace", full)
+    monkeypatch.setattr(Path, "replace", full_disk)
     with pytest.raises(OSError, match="No space left"):
         SafeCheckpoints().save_checkpoint({"epoch": 2}, path)
     assert SafeCheckpoints().load_checkpoint(path) == {"epoch": 1}

@@ -1,7 +1,11 @@
-"""A network that several tests of training train."""
+"""A network that several tests of training train, and the pictures it can tell apart."""
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
+from PIL import Image
 from torch import Tensor, nn
 
 from realface.networks.base import Network
@@ -32,3 +36,16 @@ class Tiny(Network):
 
     def classify(self, features: Tensor) -> Tensor:
         return self.head(features).squeeze(1)
+
+
+def write_faces(folder: Path, counts: Mapping[str, int]) -> Path:
+    """Dark "real" and bright "fake" pictures in `folder`, so many of each class in each split."""
+    rng = np.random.default_rng(1)
+    for split, count in counts.items():
+        for label, level in {"real": 70, "fake": 180}.items():
+            inside = folder / split / label
+            inside.mkdir(parents=True)
+            for i in range(count):
+                pixels = rng.normal(level, 25, (40, 36, 3)).clip(0, 255).astype(np.uint8)
+                Image.fromarray(pixels).save(inside / f"{i}.jpg")
+    return folder

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow
 import pytest
-from conftest import encoded
+from conftest import encoded, full_disk
 from PIL import Image
 from pyarrow import parquet
 from rich.progress import Progress
@@ -389,6 +389,6 @@ class TestOwnPictures:
             with pytest.raises(DataError, match="name a file in a folder that is there"):
                 import_data(str(tmp_path), out)
         write(tmp_path / "real/a.jpg", picture("a"))
-        monkeypatch.setattr(Path, "replace", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+        monkeypatch.setattr(Path, "replace", full_disk)
         with pytest.raises(DataError, match=r"\.parquet: cannot be written"):
             import_data(str(tmp_path), tmp_path / "m.parquet")

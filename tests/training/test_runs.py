@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 import torch
 from filelock import FileLock
-from PIL import Image
-from tiny import Tiny
+from tiny import Tiny, write_faces
 from torch import nn
 
 from realface import Detector
@@ -29,15 +28,7 @@ from realface.training.train import train
 @pytest.fixture
 def faces(tmp_path: Path) -> Path:
     """Dark real and bright fake pictures."""
-    rng = np.random.default_rng(1)
-    for split, count in {"train": 8, "valid": 6, "test": 4}.items():
-        for label, level in {"real": 70, "fake": 180}.items():
-            folder = tmp_path / "data" / split / label
-            folder.mkdir(parents=True)
-            for i in range(count):
-                pixels = rng.normal(level, 25, (36, 34, 3)).clip(0, 255).astype(np.uint8)
-                Image.fromarray(pixels).save(folder / f"{i}.png")
-    return tmp_path / "data"
+    return write_faces(tmp_path / "data", {"train": 8, "valid": 6, "test": 4})
 
 
 @pytest.fixture
@@ -103,7 +94,7 @@ def test_a_name_that_no_detector_may_have_loses_no_training(
 
 
 def test_training_pictures_that_cannot_be_read_give_no_detector(faces: Path, config: Config, tmp_path: Path) -> None:
-    for path in (faces / "train").rglob("*.png"):
+    for path in (faces / "train").rglob("*.jpg"):
         path.write_bytes(b"no picture")
     with pytest.raises(DataError, match="too few of the training pictures could be read"):
         train(faces, config, tmp_path / "run")
@@ -178,7 +169,7 @@ class TestFeatures:
 def test_a_study_knows_sources_and_pairs(faces: Path, config: Config, tmp_path: Path) -> None:
     def studied(swap: bool) -> str:
         rows = ["path,label,source,split"]
-        for path in sorted((faces / "train").rglob("*.png")) + sorted((faces / "valid").rglob("*.png")):
+        for path in sorted((faces / "train").rglob("*.jpg")) + sorted((faces / "valid").rglob("*.jpg")):
             number = int(path.stem) % 2
             rows.append(f"{path},{path.parent.name},{'ab'[number ^ swap]},{path.parent.parent.name}")
         (tmp_path / "m.csv").write_text("\n".join(rows))
